@@ -1,0 +1,1 @@
+"""The parametric body: keypoint names and tables, the model file, and numpy joints and meshes."""

@@ -1,0 +1,55 @@
+"""The ``openexpose`` command.
+
+Exit codes: 0 done; 1 some of several inputs failed; 2 bad input, told in one line; 130 stopped with Ctrl-C.
+A bug keeps its traceback. Verbs import what they need only when they run.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from openexpose.cli.assets import Assets
+from openexpose.cli.bundle import Bundle
+from openexpose.cli.evaluate import Evaluate
+from openexpose.cli.predict import Predict
+from openexpose.cli.train import Train
+from openexpose.errors import InputError
+
+_Command = (
+    Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Bundle, tyro.conf.subcommand("bundle")]
+    | Annotated[Assets, tyro.conf.subcommand("assets")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: the words after ``openexpose``; None for those of this process.
+
+    Raises:
+        SystemExit: --help (0), or words that are no command (2).
+    """
+    try:
+        command = tyro.cli(
+            _Command,
+            prog="openexpose",
+            description="Whole-body human mesh recovery: body, hands and facial expression from one photo.",
+            args=arguments,
+        )
+        return command.run()
+    except InputError as error:
+        print(f"openexpose: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("openexpose: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

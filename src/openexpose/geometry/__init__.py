@@ -1,0 +1,1 @@
+"""Rotations, cameras, boxes and alignments: pure numpy functions that own every convention (docs/conventions.md)."""

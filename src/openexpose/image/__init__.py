@@ -1,0 +1,1 @@
+"""Pictures in: reading photos and cutting square crops out of them."""

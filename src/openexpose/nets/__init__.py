@@ -1,0 +1,1 @@
+"""The networks, defined once, in torch. The runtime's ONNX files are exported from these modules."""

@@ -1,0 +1,82 @@
+"""The iterative regressor: one small network asked several times to correct its answer (paper, section 3.2)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from openexpose.nets.feedback import ResidualFeedback
+from openexpose.nets.trunk import TrunkOutput
+
+
+class Evidence(nn.Module):
+    """What the regressor reads of a trunk: feature vector, landmarks and world points, standardised and clipped.
+
+    Args:
+        mean, std: statistics [evidence] of the training set.
+        dropout: probability of dropping an input while training.
+    """
+
+    def __init__(self, mean: Float[Tensor, "evidence"], std: Float[Tensor, "evidence"], dropout: float = 0.05) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.dropout = nn.Dropout(dropout)
+
+    @staticmethod
+    def raw(seen: TrunkOutput) -> Float[Tensor, "n evidence"]:
+        """The numbers before standardisation, one row a crop."""
+        parts = [seen.feature, seen.landmarks.flatten(1), seen.visibility]
+        return torch.cat(parts + ([] if seen.world is None else [seen.world.flatten(1)]), 1)
+
+    def forward(self, seen: TrunkOutput) -> Float[Tensor, "n evidence"]:
+        """Standardised evidence, clipped to +-6."""
+        return self.dropout(((self.raw(seen) - self.mean) / self.std).clamp(-6.0, 6.0))
+
+
+class IterativeRegressor(nn.Module):
+    """p_{k+1} = p_k + MLP(evidence, p_k, feedback(p_k)), from a start vector, the same weights at every stage.
+
+    Args:
+        evidence: module that reads the trunk.
+        mean: mean parameter vector [size]: the start where none is given.
+        feedback: residual feedback, or None for the paper's plain regressor.
+        hidden: width of the two hidden layers.
+        stages: number of corrections (the paper: 3).
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        mean: Float[Tensor, "size"],
+        feedback: ResidualFeedback | None,
+        hidden: int = 512,
+        stages: int = 3,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.evidence, self.feedback, self.stages = evidence, feedback, stages
+        self.register_buffer("mean", mean)
+        self.read = nn.Linear(len(evidence.mean), hidden)
+        self.state = nn.Linear(len(mean) + (feedback.size if feedback else 0), hidden, bias=False)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout),
+        )  # fmt: skip
+        self.output_layer = nn.Linear(hidden, len(mean))
+        nn.init.xavier_uniform_(self.output_layer.weight, gain=0.01)
+        nn.init.zeros_(self.output_layer.bias)
+
+    def forward(self, seen: TrunkOutput, start: Float[Tensor, "n size"] | None = None) -> list[Float[Tensor, "n size"]]:
+        """Parameter vectors after each stage. ``start`` conditions the regressor, as the body does hands and face."""
+        read = self.read(self.evidence(seen))
+        vector = self.mean.expand(read.shape[0], -1) if start is None else start
+        world = seen.landmarks if seen.world is None else seen.world
+        answers = []
+        for _ in range(self.stages):
+            state = vector
+            if self.feedback is not None:
+                residual = self.feedback(vector, seen.landmarks, seen.visibility, world)
+                state = torch.cat([vector, residual], 1)
+            vector = vector + self.output_layer(self.mlp(read + self.state(state)))
+            answers.append(vector)
+        return answers

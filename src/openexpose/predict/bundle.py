@@ -1,0 +1,190 @@
+"""A bundle: the folder that holds everything a prediction needs, and the sessions that run its networks.
+
+    bundle.json          parts, crops, thresholds, provenance
+    detector.onnx        person boxes
+    {body,hand,face}_trunk.onnx   picture -> feature, landmarks, visibility, world points, presence
+    {body,hand,face}_head.onnx    those + start vector -> parameter vector
+    means.npz            mean parameter vector of each part
+    *.npz                the body model, unless it is the packaged free body
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from jaxtyping import Float
+
+from openexpose.errors import InputError
+from openexpose.predict.parts import SPECS, PartSpec
+
+Array = np.ndarray
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """How a bundle runs one part network."""
+
+    size: int
+    """Side of the network's input, pixels."""
+    crop_scale: float
+    """Side of the crop over the longer side of the box it is drawn around (the paper's attention factor)."""
+    upright: bool
+    """Turn the crop so that the body's estimate of the hand or head points up (the paper does not turn crops)."""
+    own_crop: bool
+    """Look a second time at the crop that the trunk's own landmarks ask for."""
+    min_presence: float
+    """Below this presence the part's answer is not used: hands and face then keep the body network's estimate."""
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """Content of bundle.json."""
+
+    name: str
+    body_model: str
+    """File name of the body model inside the bundle, or ``freebody`` for the packaged one."""
+    parts: dict[str, PartConfig]
+    detector: str | None
+    provenance: dict[str, str]
+    """What each file is, where it comes from, and its licence."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "BundleConfig":
+        """Read ``folder/bundle.json``.
+
+        Raises:
+            InputError: no such file, not JSON, or fields missing or unknown.
+        """
+        path = folder / "bundle.json"
+        fix = "Make one with `openexpose bundle`, or leave --bundle out to use the packaged weights."
+        if not path.is_file():
+            raise InputError(f"'{folder}' without a bundle.json", "the folder of a bundle", fix)
+        try:
+            raw = json.loads(path.read_text("utf-8"))
+            parts = {name: PartConfig(**part) for name, part in raw.pop("parts").items()}
+            config = cls(parts=parts, **raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"'{path}' that does not read as a bundle ({error})", "a bundle.json", fix) from None
+        if set(config.parts) != set(SPECS):
+            raise InputError(f"'{path}' with the parts {sorted(config.parts)}", f"the parts {sorted(SPECS)}", fix)
+        return config
+
+
+def default_bundle() -> Path:
+    """Folder of the bundle that ships inside the package."""
+    return Path(str(files("openexpose.predict") / "bundles" / "default"))
+
+
+def open_session(path: Path, threads: int, device: str) -> ort.InferenceSession:
+    """An onnxruntime session that sleeps, rather than spins, while it waits.
+
+    Raises:
+        InputError: the file is missing or unreadable, or the device has no provider in this onnxruntime build.
+    """
+    provider = _PROVIDERS.get(device)
+    available = [name for name, known in _PROVIDERS.items() if known in ort.get_available_providers()]
+    if provider not in ort.get_available_providers():
+        raise InputError(f"the device '{device}'", f"one of {available}", "Other devices need their onnxruntime build.")
+    if not path.is_file():
+        raise InputError(f"a bundle without '{path.name}'", "all networks named in bundle.json")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # onnxruntime raises its own, undocumented exception types for unreadable files
+        raise InputError(f"'{path.name}', which onnxruntime cannot load ({error})", "an ONNX network") from None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a trunk sees in n crops: the evidence for the regressor."""
+
+    feature: Float[Array, "n f"]
+    landmarks: Float[Array, "n l 3"]
+    """x, y in crop coordinates, z in the same unit."""
+    visibility: Float[Array, "n l"]
+    world: Float[Array, "n l 3"] | None
+    """Points in metres, where the trunk has them."""
+    presence: Float[Array, "n"]
+    """Probability that the crop shows the part at all."""
+
+    def where(self, use: Array, other: "Seen") -> "Seen":
+        """Rows of ``other`` where ``use`` [n] is true, else rows of self."""
+        arrays = {}
+        for name, mine in vars(self).items():
+            theirs = getattr(other, name)
+            mask = None if mine is None else use.reshape(-1, *[1] * (mine.ndim - 1))
+            arrays[name] = None if mine is None else np.where(mask, theirs, mine)
+        return Seen(**arrays)
+
+
+@dataclass
+class PartRunner:
+    """The exported trunk and head of one part."""
+
+    spec: PartSpec
+    config: PartConfig
+    mean: Float[Array, "size"]
+    trunk: ort.InferenceSession
+    head: ort.InferenceSession
+
+    def look(self, images: Float[Array, "n 3 s s"]) -> Seen:
+        """Run the trunk on crops, RGB 0..1."""
+        names = [output.name for output in self.trunk.get_outputs()]
+        out = dict(zip(names, self.trunk.run(names, {"image": images}), strict=True))
+        return Seen(
+            out["feature"], out["landmarks"], out["visibility"], out.get("world"), out["presence"].reshape(len(images))
+        )
+
+    def regress(self, seen: Seen, start: Float[Array, "n size"]) -> Float[Array, "n size"]:
+        """Run the iterative regressor from start vectors."""
+        feed = {"feature": seen.feature, "landmarks": seen.landmarks, "visibility": seen.visibility, "start": start}
+        if seen.world is not None:
+            feed["world"] = seen.world
+        return self.head.run(["parameters"], {name: value.astype(np.float32) for name, value in feed.items()})[0]
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def open_parts(folder: Path, config: BundleConfig, threads: int, device: str) -> dict[str, PartRunner]:
+    """The three part networks of a bundle, ready to run."""
+    with np.load(folder / "means.npz", allow_pickle=False) as means:
+        return {
+            name: PartRunner(
+                SPECS[name],
+                part,
+                means[name].astype(np.float32),
+                open_session(folder / f"{name}_trunk.onnx", threads, device),
+                open_session(folder / f"{name}_head.onnx", threads, device),
+            )
+            for name, part in config.parts.items()
+        }

@@ -1,0 +1,138 @@
+"""The trunks' own landmarks: what they correspond to on the body, and the crops that the trunks like best."""
+
+import numpy as np
+from jaxtyping import Float
+
+from openexpose.body.keypoints import IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
+from openexpose.geometry.boxes import Crop, box_around
+
+Array = np.ndarray
+
+_POSE = (
+    (0, "nose"), (2, "left_eye"), (5, "right_eye"), (7, "left_ear"), (8, "right_ear"),
+    (9, "left_mouth_1"), (10, "right_mouth_1"),
+    (11, "left_shoulder"), (12, "right_shoulder"), (13, "left_elbow"), (14, "right_elbow"),
+    (15, "left_wrist"), (16, "right_wrist"), (17, "left_pinky1"), (18, "right_pinky1"),
+    (19, "left_index1"), (20, "right_index1"), (21, "left_thumb3"), (22, "right_thumb3"),
+    (23, "left_hip"), (24, "right_hip"), (25, "left_knee"), (26, "right_knee"), (27, "left_ankle"), (28, "right_ankle"),
+    (29, "left_heel"), (30, "right_heel"), (31, "left_big_toe"), (32, "right_big_toe"),
+)  # fmt: skip
+_POSE_EDGES = (
+    *((7, 9), (9, 11), (8, 10), (10, 12), (19, 21), (21, 23), (20, 22), (22, 24), (25, 27), (26, 28), (7, 8), (19, 20)),
+    *((19, 7), (20, 8), (3, 4), (4, 0), (3, 0), (11, 15), (11, 13), (12, 16), (12, 14), (0, 5), (0, 6), (1, 2)),
+)  # fmt: skip
+_HAND_EDGES = (
+    *((4 * finger + k, 4 * finger + k + 1) for finger in range(5) for k in (1, 2, 3)),
+    *((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (5, 17)),
+)
+_FACE_MESH_68 = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
+)
+_FACE_EDGES = ((36, 45), (27, 30), (33, 51), (8, 57), (0, 16), (36, 48), (45, 54), (31, 35), (19, 37), (24, 44), (27, 8))
+
+CORRESPONDENCES: dict[str, tuple[list[int], list[int]]] = {
+    "body": ([k for k, _ in _POSE], indices(*(name for _, name in _POSE)).tolist()),
+    "hand": (list(range(21)), RIGHT_HAND21.tolist()),
+    "face": (list(_FACE_MESH_68), IBUG68.tolist()),
+}
+"""Trunk landmark indices and the keypoints (of the 144) that mean the same place, up to a constant offset."""
+EDGES: dict[str, tuple[tuple[int, int], ...]] = {"body": _POSE_EDGES, "hand": _HAND_EDGES, "face": _FACE_EDGES}
+"""Pairs of positions in the correspondence list between which 3D directions are compared."""
+
+
+def upright(from_points: Array, to_points: Array) -> Array:
+    """Angle [n] of the crop in which the direction between two image points [n, 2] points up."""
+    direction = to_points - from_points
+    return np.arctan2(direction[:, 0], -direction[:, 1])
+
+
+def pose_trunk_crop(landmarks_px: Float[Array, "n 39 2"]) -> Crop:
+    """The crop the pose trunk was trained on: centred on its mid-hip point (33), 1.25 times the circle through its
+    full-body point (34), turned so that the way from one to the other points up."""
+    centre, rim = landmarks_px[:, 33], landmarks_px[:, 34]
+    return Crop(centre, 2.5 * np.linalg.norm(rim - centre, axis=-1), upright(centre, rim))
+
+
+def hand_trunk_crop(landmarks_px: Float[Array, "n 21 2"], mirrored: bool) -> Crop:
+    """The crop the hand trunk was trained on: fingers up (wrist to the middle of the knuckles), twice the palm-and-knuckle
+    extent, moved a tenth of it towards the fingers."""
+    knuckles = 0.25 * landmarks_px[:, 5] + 0.5 * landmarks_px[:, 9] + 0.25 * landmarks_px[:, 13]
+    stable = landmarks_px[:, [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]]
+    return turned_crop(stable, upright(landmarks_px[:, 0], knuckles), 2.0, -0.1, mirrored)
+
+
+def face_trunk_crop(landmarks_px: Float[Array, "n 478 2"]) -> Crop:
+    """The crop the face trunk was trained on: eyes level, 1.5 times the extent of the face mesh."""
+    right_eye, left_eye = landmarks_px[:, 33], landmarks_px[:, 263]
+    direction = left_eye - right_eye
+    return turned_crop(landmarks_px[:, :468], np.arctan2(direction[:, 1], direction[:, 0]), 1.5, 0.0, False)
+
+
+TRUNK_CROPS = {"body": lambda lm, _: pose_trunk_crop(lm), "hand": hand_trunk_crop, "face": lambda lm, _: face_trunk_crop(lm)}
+
+
+def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: float, turn: bool) -> Crop:
+    """The crop of body-driven attention: around the part's projected joints, ``scale`` times their extent (paper, 3.2).
+
+    Args:
+        projected_px: the body's 144 keypoints in the picture.
+        part: ``left_hand`` (its crop is mirrored), ``right_hand`` or ``face``.
+        scale: side over the longer side of the box of the part's joints.
+        turn: turn the crop so that fingers or forehead point up; the box is then drawn in the turned frame.
+    """
+    first, second = _UP[part]
+    angle = upright(projected_px[:, first], projected_px[:, second]) if turn else np.zeros(len(projected_px))
+    points = projected_px[:, PARTS["head" if part == "face" else part]]
+    return turned_crop(points, angle, scale, 0.0, part == "left_hand")
+
+
+_UP = {
+    "left_hand": indices("left_wrist", "left_middle1"),
+    "right_hand": indices("right_wrist", "right_middle1"),
+    "face": indices("contour_middle", "nose1"),
+}
+"""Keypoints from the first of which to the second is "up" for a part's trunk."""
+
+
+def turned_crop(points_px: Array, angle_rad: Array, scale: float, shift_y: float, mirrored: bool) -> Crop:
+    """Square around points in a frame turned by ``angle_rad``; the centre moves by ``shift_y`` of the points' height."""
+    c, s = np.cos(angle_rad), np.sin(angle_rad)
+    turn = np.stack([c, -s, s, c], -1).reshape(-1, 2, 2)
+    box = box_around(points_px @ turn)
+    extent = box[:, 2:] - box[:, :2]
+    centre = (box[:, :2] + box[:, 2:]) / 2.0
+    centre[:, 1] += shift_y * extent[:, 1]
+    return Crop((turn @ centre[..., None])[..., 0], scale * extent.max(-1), angle_rad, mirrored)
+
+
+
+
+def _nearest_landmarks() -> tuple[tuple[int, ...], ...]:
+    """For each of the 144 keypoints the pose landmarks that show whether it is seen."""
+    known = {keypoint: (landmark,) for landmark, keypoint in zip(*CORRESPONDENCES["body"], strict=True)}
+    by_name = {name: k for k, name in enumerate(KEYPOINT_NAMES)}
+    torso, hips, shoulders = (11, 12, 23, 24), (23, 24), (11, 12)
+    for name in ("pelvis", "spine1"):
+        known[by_name[name]] = hips
+    for name in ("spine2", "spine3"):
+        known[by_name[name]] = torso
+    for name in ("neck", "left_collar", "right_collar"):
+        known[by_name[name]] = shoulders
+    for landmark, side in ((31, "left"), (32, "right")):
+        for name in ("foot", "big_toe", "small_toe"):
+            known[by_name[f"{side}_{name}"]] = (landmark,)
+    for landmark, side in ((15, "left"), (16, "right")):
+        for keypoint in PARTS[f"{side}_hand"]:
+            known.setdefault(int(keypoint), (landmark,))
+    return tuple(known.get(k, (0,)) for k in range(len(KEYPOINT_NAMES)))
+
+
+_SEEN_BY = _nearest_landmarks()
+
+
+def joint_visibility(visibility: Float[Array, "n 39"]) -> Float[Array, "n 144"]:
+    """Visibility of the named joints from that of the pose trunk's landmarks (the mean where several are near)."""
+    return np.stack([visibility[:, list(near)].mean(1) for near in _SEEN_BY], 1)

@@ -1,0 +1,85 @@
+"""The three part networks' parameter vectors, decoded in numpy.
+
+One layout serves all parts (paper, eq. 1, 3, 4): 6D rotations of some joints, betas, expression, weak-perspective camera.
+A part's own root (pelvis, wrist or head) is written to slot 0 of the pose as an absolute rotation in the crop's frame,
+so that points and projections of every part come from the same body layer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from openexpose.body.keypoints import IBUG68, INDEX, RIGHT_HAND21
+from openexpose.geometry.rotation import matrix_to_sixd, sixd_to_matrix
+from openexpose.people import zero_pose
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """What distinguishes the body, hand and face networks."""
+
+    name: str
+    """``body``, ``hand`` or ``face``."""
+    pose_slots: tuple[int, ...]
+    """Pose slots that the rotations of the vector fill, in order; slot 0 is the part's root."""
+    num_betas: int
+    num_expression: int
+    root_joint: int
+    """Joint of the whole body that the part's root is: 0 pelvis, 21 right wrist, 15 head. Points count from it."""
+    keypoints: tuple[int, ...]
+    """Keypoints (of the 144) that the part is supervised on and delivers when it runs alone."""
+
+    @property
+    def size(self) -> int:
+        """Length of the parameter vector."""
+        return 6 * len(self.pose_slots) + self.num_betas + self.num_expression + 3
+
+
+BODY = PartSpec("body", (*range(22), *range(25, 55), 22), 10, 20, 0, tuple(range(144)))
+HAND = PartSpec("hand", (0, *range(40, 55)), 10, 0, INDEX["right_wrist"], tuple(int(k) for k in RIGHT_HAND21))
+FACE = PartSpec("face", (0, 22), 10, 20, INDEX["head"], tuple(int(k) for k in IBUG68))
+SPECS: dict[str, PartSpec] = {spec.name: spec for spec in (BODY, HAND, FACE)}
+
+
+@dataclass(frozen=True)
+class PartParameters:
+    """A decoded parameter vector."""
+
+    pose: Float[Array, "n 55 3 3"]
+    """Rotations; slot 0 is the part's root in the crop's frame, unpredicted slots are identity."""
+    betas: Float[Array, "n 10"]
+    expression: Float[Array, "n 20"]
+    """Zeros where the part predicts none."""
+    camera: Float[Array, "n 3"]
+    """Weak-perspective (s, tx, ty); xy counts from the part's root joint."""
+
+
+def split(vector: Array, spec: PartSpec) -> tuple[Array, Array, Array, Array]:
+    """Views of a parameter vector [n, size]: 6D rotations [n, slots, 6], betas, expression, raw camera [n, 3]."""
+    ends = np.cumsum([6 * len(spec.pose_slots), spec.num_betas, spec.num_expression])
+    rotations = vector[:, : ends[0]].reshape(vector.shape[0], -1, 6)
+    return rotations, vector[:, ends[0] : ends[1]], vector[:, ends[1] : ends[2]], vector[:, ends[2] :]
+
+
+def decode(vector: Float[Array, "n size"], spec: PartSpec) -> PartParameters:
+    """Parameter vector to rotations, coefficients and camera (scale = softplus of its raw value: always positive)."""
+    rotations, betas, expression, camera = split(vector, spec)
+    pose = zero_pose(len(vector))
+    pose[:, list(spec.pose_slots)] = sixd_to_matrix(rotations)
+    scale = np.logaddexp(0.0, camera[:, :1])
+    if not spec.num_expression:
+        expression = np.zeros((len(vector), BODY.num_expression), vector.dtype)
+    return PartParameters(pose, betas, expression, np.concatenate([scale, camera[:, 1:]], 1))
+
+
+def encode(parameters: PartParameters, spec: PartSpec) -> Float[Array, "n size"]:
+    """Inverse of :func:`decode` on rotations: how a part is started at somebody else's estimate."""
+    count = len(parameters.pose)
+    rotations = matrix_to_sixd(parameters.pose[:, list(spec.pose_slots)]).reshape(count, -1)
+    raw_scale = np.log(np.expm1(parameters.camera[:, :1]))
+    expression = parameters.expression[:, : spec.num_expression]
+    camera = np.concatenate([raw_scale, parameters.camera[:, 1:]], 1)
+    return np.concatenate([rotations, parameters.betas, expression, camera], 1).astype(np.float32)

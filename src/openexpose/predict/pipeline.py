@@ -1,0 +1,336 @@
+"""Prediction: body network, body-driven attention, hand and face networks, merge (paper, section 3).
+
+    boxes ──► body crop ──► body network ──► joints in the picture ──► boxes of hands and face      (attention)
+                                 │                                             │
+                                 │ conditions                   crops from the ORIGINAL picture
+                                 ▼                                             ▼
+                               merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from openexpose.body.keypoints import INDEX, PARTS
+from openexpose.body.mesh import keypoints, posed_mesh
+from openexpose.body.model import BodyModel, load_body_model
+from openexpose.errors import InputError
+from openexpose.geometry.boxes import Crop, crop_from_boxes
+from openexpose.geometry.camera import default_focal_px, project_perspective
+from openexpose.image.crop import sample_crop
+from openexpose.people import People, zero_pose
+from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
+from openexpose.predict.detector import Detector
+from openexpose.predict.landmarks import TRUNK_CROPS, attention_crop, joint_visibility
+from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
+from openexpose.predict.parts import BODY, PartParameters, decode, encode
+
+Array = np.ndarray
+
+PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A part network's answer: where it looked, what the trunk saw, and the decoded parameters."""
+
+    crop: Crop
+    seen: Seen
+    parameters: PartParameters
+
+
+class Predictor:
+    """Finds the people of a picture and regresses their bodies, hands and faces.
+
+    Use :meth:`load`. Not thread-safe: ``timings`` belongs to the last call.
+    """
+
+    def __init__(self, folder: Path, config: BundleConfig, threads: int, device: str) -> None:
+        self.folder, self.config, self.threads, self.device = folder, config, threads, device
+        self.parts: dict[str, PartRunner] = open_parts(folder, config, threads, device)
+        self.timings: dict[str, float] = {}
+        """Seconds spent in each stage of the last call."""
+
+    @classmethod
+    def load(cls, bundle: Path | None = None, *, threads: int = 2, device: str = "cpu") -> "Predictor":
+        """Open a bundle.
+
+        Args:
+            bundle: its folder; None for the packaged one.
+            threads: threads that one network uses.
+            device: ``cpu``, or what the installed onnxruntime build offers.
+
+        Raises:
+            InputError: no bundle there, or a device that is not available.
+        """
+        folder = default_bundle() if bundle is None else Path(bundle)
+        return cls(folder, BundleConfig.read(folder), threads, device)
+
+    @cached_property
+    def body_model(self) -> BodyModel:
+        """The body model that the parameters belong to."""
+        path = None if self.config.body_model == "freebody" else self.folder / self.config.body_model
+        return load_body_model(path, num_betas=BODY.num_betas, num_expression=BODY.num_expression)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The person detector of the bundle."""
+        if self.config.detector is None:
+            raise InputError("a bundle without a person detector", "boxes", "Give them with --boxes.")
+        return Detector(self.folder / self.config.detector, threads=self.threads)
+
+    def __call__(
+        self,
+        pixels: UInt8[Array, "h w 3"],
+        *,
+        boxes: Float[Array, "people 4"] | None = None,
+        focal_px: float | None = None,
+        attention: bool = True,
+        part: str = "whole",
+    ) -> People:
+        """Predict the people of one picture.
+
+        Args:
+            pixels: RGB picture, upright.
+            boxes: one box (x1, y1, x2, y2) in pixels a person, or a part if ``part`` says so; people come out in this
+                order. None: the detector finds people; a lone part is looked for in the whole picture.
+            focal_px: focal length in pixels; None: :func:`default_focal_px`.
+            attention: False: the body network alone (first row of the paper's ablation).
+            part: ``whole``, or ``face``, ``left-hand``, ``right-hand``: that network alone (paper, Table 4).
+
+        Returns:
+            The people, in the full camera of the picture.
+        """
+        if part not in PART_CHOICES:
+            raise InputError(f"the part '{part}'", f"one of {PART_CHOICES}")
+        watch = Stopwatch()
+        height, width = pixels.shape[:2]
+        camera = FullCamera(focal_px or default_focal_px(width, height), np.array([width / 2.0, height / 2.0]))
+        if part == "whole":
+            scores = None
+            if boxes is None:
+                with watch.stage("detector"):
+                    found = self.detector(pixels)
+                    boxes, scores = found.boxes_xyxy_px, found.score
+            boxes = np.asarray(boxes, float).reshape(-1, 4)
+            people = self._whole(pixels, boxes, camera, attention, watch)
+            if scores is not None:
+                people = replace(people, score=scores)
+        else:
+            people = self._lone_part(pixels, boxes, camera, part, watch)
+        self.timings = watch.seconds
+        return people
+
+    def keypoints(self, people: People) -> Float[Array, "people 144 3"]:
+        """The 144 named joints in the camera frame, metres."""
+        points = keypoints(self.body_model, people.pose, people.betas, people.expression)
+        return points + people.transl[:, None]
+
+    def mesh(self, people: People) -> Float[Array, "people v 3"]:
+        """Mesh vertices in the camera frame, metres."""
+        posed = posed_mesh(self.body_model, people.pose, people.betas, people.expression)
+        return posed.vertices + people.transl[:, None].astype(np.float32)
+
+    def _whole(
+        self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, attention: bool, watch: Stopwatch
+    ) -> People:
+        if not len(boxes):
+            return _assemble(pixels, boxes, camera, None, None, {})
+        runner = self.parts["body"]
+        crop = crop_from_boxes(boxes, runner.config.crop_scale)
+        start = np.repeat(runner.mean[None], len(boxes), 0)
+        crop, seen = self._look(pixels, crop, "body", watch)
+        with watch.stage("body head"):
+            body = decode(runner.regress(seen, start), runner.spec)
+        with watch.stage("merge"):
+            placed = locate_part(self.body_model, runner.spec, body, crop, camera)
+        presences: dict[str, Array] = {}
+        expression = body.expression
+        if attention:
+            estimate = PartParameters(placed.pose, body.betas, body.expression, body.camera)
+            for name, region in self._attend(estimate, placed, camera).items():
+                answer = self._part(pixels, name, region, estimate, camera, watch)
+                with watch.stage("merge"):
+                    placed, expression, presences[name] = self._merge(name, answer, placed, expression, camera)
+        answer = _Answer(crop, seen, replace(body, pose=placed.pose, expression=expression))
+        return _assemble(pixels, boxes, camera, answer, placed, presences)
+
+    def _attend(self, body: PartParameters, placed: Located, camera: FullCamera) -> dict[str, Crop]:
+        """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
+        points = keypoints(self.body_model, body.pose, body.betas, body.expression) + placed.transl[:, None]
+        projected = project_perspective(points, camera.focal_px, camera.principal_px)
+        crops = {}
+        for name in ("right_hand", "left_hand", "face"):
+            config = self.parts[_network(name)].config
+            crops[name] = attention_crop(projected, name, config.crop_scale, config.upright)
+        return crops
+
+    def _part(
+        self,
+        pixels: Array,
+        name: str,
+        crop: Crop,
+        body: PartParameters | None,
+        camera: FullCamera,
+        watch: Stopwatch,
+    ) -> _Answer:
+        """Run the hand or face network in crops, from the body's estimate or, without one, from its own mean."""
+        network = _network(name)
+        runner = self.parts[network]
+        crop, seen = self._look(pixels, crop, network, watch, any_turn=body is None and runner.config.upright)
+        with watch.stage(f"{network} head"):
+            mean = decode(np.repeat(runner.mean[None], len(crop.side_px), 0), runner.spec)
+            start = mean if body is None else condition(runner.spec, body, mean, crop, camera)
+            vector = runner.regress(seen, encode(start, runner.spec))
+            return _Answer(crop, seen, decode(vector, runner.spec))
+
+    def _merge(
+        self, name: str, answer: _Answer, placed: Located, expression: Array, camera: FullCamera
+    ) -> tuple[Located, Array, Array]:
+        """Put a part's answer into the body where the part was seen; returns the body, expression, and presence."""
+        runner = self.parts[_network(name)]
+        part = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
+        use = answer.seen.presence >= runner.config.min_presence
+        pose = merge_part(placed.pose, runner.spec, part, answer.crop.mirrored, use)
+        if name == "face":
+            expression = np.where(use[:, None], answer.parameters.expression, expression)
+        return Located(pose, placed.transl), expression, answer.seen.presence
+
+    def _look(
+        self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, any_turn: bool = False
+    ) -> tuple[Crop, Seen]:
+        """Look at crops; then, if the trunk likes a crop of its own, at that one, and keep the better look.
+
+        ``any_turn``: nobody knows which way is up: look at all four quarter turns and go on from the best.
+        """
+        runner = self.parts[network]
+        seen = self._trunk(pixels, crop, network, watch)
+        if any_turn:
+            for quarter in (1, 2, 3):
+                turned = replace(crop, angle_rad=crop.angle_rad + quarter * np.pi / 2)
+                other = self._trunk(pixels, turned, network, watch)
+                use = other.presence > seen.presence
+                crop, seen = _choose(crop, turned, use), seen.where(use, other)
+        if not runner.config.own_crop:
+            return crop, seen
+        own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
+        sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
+        sane &= seen.presence > 0.3
+        if not sane.any():
+            return crop, seen
+        own = _choose(crop, own, sane)
+        again = self._trunk(pixels, own, network, watch)
+        use = sane & (again.presence > seen.presence - 0.3)
+        return _choose(crop, own, use), seen.where(use, again)
+
+    def _trunk(self, pixels: Array, crop: Crop, network: str, watch: Stopwatch) -> Seen:
+        runner = self.parts[network]
+        with watch.stage("crops"):
+            count = len(crop.side_px)
+            images = np.stack([sample_crop(pixels, crop[k], runner.config.size) for k in range(count)])
+        with watch.stage(f"{network} trunk"):
+            return runner.look(images)
+
+    def _lone_part(
+        self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, watch: Stopwatch
+    ) -> People:
+        """One part network alone: the rest of the body stays at rest."""
+        name = part.replace("-", "_")
+        given = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, float).reshape(-1, 4)
+        if boxes is not None and not len(given):
+            return replace(_assemble(pixels, given, camera, None, None, {}), part=part)
+        runner = self.parts[_network(name)]
+        if len(given):
+            crop = crop_from_boxes(given, runner.config.crop_scale)
+        else:
+            given = np.array([[0.0, 0.0, pixels.shape[1], pixels.shape[0]]])
+            crop = crop_from_boxes(given, 1.0)
+        answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
+        with watch.stage("merge"):
+            placed = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
+        people = _assemble(pixels, given, camera, answer, placed, {name: answer.seen.presence})
+        presence = answer.seen.presence
+        only = np.repeat(presence[:, None], 144, 1) if name == "face" else _hand_confidence(presence, name)
+        return replace(people, part=part, joint_confidence=only)
+
+
+def _network(part: str) -> str:
+    """The network that answers for a part: one hand network serves both hands."""
+    return "face" if part == "face" else "hand"
+
+
+def _hand_confidence(presence: Array, name: str) -> Float[Array, "n 144"]:
+    confidence = np.zeros((len(presence), 144))
+    confidence[:, PARTS[name]] = presence[:, None]
+    return confidence
+
+
+def _choose(first: Crop, second: Crop, use: Array) -> Crop:
+    """Crops of ``second`` where ``use`` [n] is true, else of ``first``."""
+    return Crop(
+        np.where(use[:, None], second.centre_px, first.centre_px),
+        np.where(use, second.side_px, first.side_px),
+        np.where(use, second.angle_rad, first.angle_rad),
+        first.mirrored,
+    )
+
+
+def _assemble(
+    pixels: Array,
+    boxes: Float[Array, "p 4"],
+    camera: FullCamera,
+    answer: _Answer | None,
+    placed: Located | None,
+    presences: dict[str, Array],
+) -> People:
+    """The record of the results; empty without an answer."""
+    count = len(boxes)
+    height, width = pixels.shape[:2]
+    if answer is None or placed is None:
+        blank = PartParameters(zero_pose(0), np.zeros((0, BODY.num_betas)), np.zeros((0, BODY.num_expression)), boxes[:, :3])
+        crop = Crop(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+        nothing = np.zeros((0, 144))
+        confidence, parts, transl = nothing, nothing[:, :4], nothing[:, :3]
+        parameters = blank
+    else:
+        parameters, crop, transl = answer.parameters, answer.crop, placed.transl
+        confidence, parts = _confidences(answer.seen, presences)
+        parameters = replace(parameters, pose=placed.pose)
+    c, s = np.cos(crop.angle_rad), np.sin(crop.angle_rad)
+    tx, ty = parameters.camera[:, 1], parameters.camera[:, 2]
+    flip = -1.0 if crop.mirrored else 1.0
+    upright = np.stack([parameters.camera[:, 0], c * flip * tx - s * ty, s * flip * tx + c * ty], -1)
+    return People(
+        pose=parameters.pose.astype(np.float32),
+        betas=parameters.betas.astype(np.float32),
+        expression=parameters.expression.astype(np.float32),
+        transl=transl,
+        score=np.ones(count),
+        bbox_xyxy=boxes,
+        part_confidence=parts,
+        joint_confidence=confidence,
+        crop_centre_px=crop.centre_px,
+        crop_side_px=crop.side_px,
+        crop_camera=upright,
+        focal_px=camera.focal_px,
+        principal_px=camera.principal_px,
+        image_size=(width, height),
+    )
+
+
+def _confidences(seen: Seen, presences: dict[str, Array]) -> tuple[Float[Array, "n 144"], Float[Array, "n 4"]]:
+    """Confidence of each joint and of body, left hand, right hand, face, from presences and landmark visibilities."""
+    joints = np.repeat(seen.presence[:, None].astype(float), 144, 1)
+    if seen.visibility.shape[1] == 39:
+        joints = joints * joint_visibility(seen.visibility)
+    for name in ("left_hand", "right_hand", "face"):
+        if name in presences:
+            fine = PARTS[name] if name == "face" else PARTS[name][1:]
+            joints[:, fine] = np.minimum(joints[:, fine], presences[name][:, None])
+    body = seen.presence.astype(float)
+    hands = [presences.get(f"{side}_hand", joints[:, INDEX[f"{side}_wrist"]]) for side in ("left", "right")]
+    face = presences.get("face", joints[:, INDEX["nose"]])
+    return np.clip(joints, 0.0, 1.0), np.clip(np.stack([body, *hands, face], -1), 0.0, 1.0)

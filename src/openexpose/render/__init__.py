@@ -1,0 +1,1 @@
+"""Pictures out: a software renderer for meshes over photos."""

@@ -1,0 +1,1 @@
+"""Synthetic data: seeded people (pose, shape, expression, clothes, light, camera) rendered to labelled crops."""

@@ -1,0 +1,144 @@
+"""One seeded person in front of a photo's camera: the truth that crops and labels are made from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from openexpose.body.keypoints import INDEX
+from openexpose.body.mesh import joint_transforms, posed_mesh
+from openexpose.body.model import BodyModel, load_body_model
+from openexpose.geometry.rotation import rotvec_to_matrix
+from openexpose.synth.appearance import Template, read_template, sample_look
+from openexpose.synth.library import Library, load_library
+from openexpose.synth.pose import PoseSource, full_pose, sample_betas, sample_body_pose, sample_face, sample_hand_pose
+from openexpose.synth.raster import Light, Surface, vertex_normals
+
+Array = np.ndarray
+
+HEAD = INDEX["head"]
+_TO_HEAD = [INDEX[n] for n in ("spine1", "spine2", "spine3", "neck", "head")]
+_UPRIGHT = np.diag([1.0, -1.0, -1.0])
+_WARM = np.array([1.0, 0.1, -1.0])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that is the same for all people: body model, its template, pictures, pose sources."""
+
+    model: BodyModel
+    template: Template
+    library: Library
+    poses: PoseSource
+
+
+@dataclass(frozen=True)
+class Person:
+    """A posed, dressed person in the photo's camera frame (metres).
+
+    Attributes:
+        pose: [55, 3, 3], global orientation relative to the photo's camera.
+        betas, expression: coefficients.
+        vertices: [v, 3] with clothes. joints: [144, 3] of the bare body. rotations: [55, 3, 3] of the joints in the
+            camera frame.
+        surface, light: how the person is drawn.
+    """
+
+    pose: Float[Array, "55 3 3"]
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+    vertices: Float[Array, "v 3"]
+    joints: Float[Array, "144 3"]
+    rotations: Float[Array, "55 3 3"]
+    surface: Surface
+    light: Light
+
+    def moved(self, rotation: Float[Array, "3 3"], pivot: Float[Array, "3"], target: Float[Array, "3"]) -> "Person":
+        """The same person turned rigidly about ``pivot``, which goes to ``target``; the light stays."""
+        move = lambda x: x @ rotation.T.astype(x.dtype) + (target - rotation @ pivot).astype(x.dtype)  # noqa: E731
+        return replace(
+            self,
+            pose=np.concatenate([(rotation @ self.pose[0])[None], self.pose[1:]]),
+            vertices=move(self.vertices),
+            joints=move(self.joints),
+            rotations=rotation @ self.rotations,
+        )
+
+
+def build_stage(body: Path | None = None, assets: Path | None = None) -> Stage:
+    """Load the body model (default: the free body) and the pictures (default: the checkout's ``synth_assets``).
+
+    Raises:
+        InputError: a file is missing or the body model has no texture coordinates.
+    """
+    model, library = load_body_model(body), load_library(assets)
+    rest = model.joint_template[:22].astype(float)
+    return Stage(model, read_template(model), library, PoseSource(library.prior, library.hands, rest))
+
+
+def sample_person(rng: np.random.Generator, stage: Stage, *, facing: bool = False, mip: int = 0) -> Person:
+    """One person with the pelvis at the origin of the camera frame.
+
+    Args:
+        facing: the head looks roughly to the camera (for face crops); otherwise any direction.
+        mip: size of the skin texture, see :func:`openexpose.synth.appearance.sample_look`.
+    """
+    body = sample_body_pose(rng, stage.poses)
+    face = sample_face(rng, stage.model.num_expression)
+    right, left = (sample_hand_pose(rng, stage.poses) for _ in range(2))
+    if rng.random() < 0.25:
+        left = right + rng.normal(0, 0.05, (15, 3))
+    pose = full_pose(body, right, left, face)
+    betas = sample_betas(rng, stage.model.num_betas)
+    pose[0] = _orientation(rng, pose, facing)
+    batch = pose[None], betas[None], face.expression[None]
+    mesh = posed_mesh(stage.model, *batch)
+    rotations, _ = joint_transforms(stage.model, *batch)
+    look = sample_look(rng, stage.template, stage.library, mip)
+    vertices = mesh.vertices[0].astype(np.float32)
+    vertices = vertices + vertex_normals(vertices, stage.template.faces) * look.offset_m[:, None]
+    person = Person(
+        pose,
+        betas,
+        face.expression,
+        vertices,
+        mesh.joints[0].astype(float),
+        rotations[0].astype(float),
+        look.surface,
+        sample_light(rng),
+    )
+    return person.moved(np.eye(3), person.joints[0], np.zeros(3))
+
+
+def _orientation(rng: np.random.Generator, pose: Array, facing: bool) -> Float[Array, "3 3"]:
+    """Camera pitch and roll x yaw x the pose's own tilt; ``facing``: what brings the head to the front."""
+    yaw = rng.uniform(-np.pi, np.pi) if rng.random() < 0.45 else rng.normal(0, 0.8)
+    roll, pitch = rng.normal(0, 0.1), rng.normal(0.12, 0.25)
+    camera = rotvec_to_matrix(np.array([0, 0, roll])) @ rotvec_to_matrix(np.array([pitch, 0, 0]))
+    if not facing:
+        return camera @ _UPRIGHT @ rotvec_to_matrix(np.array([0, yaw, 0])) @ pose[0]
+    above = np.eye(3)
+    for joint in _TO_HEAD:
+        above = above @ pose[joint]
+    wide = rng.random() < 0.25
+    angles = rng.normal(0, [0.28, 0.9 if wide else 0.4, 0.18])
+    head = rotvec_to_matrix(np.array([0, angles[1], 0])) @ rotvec_to_matrix(np.array([angles[0], 0, angles[2]]))
+    return _UPRIGHT @ head @ above.T
+
+
+def sample_light(rng: np.random.Generator) -> Light:
+    """A key light from above, mostly from the camera's side, with a soft sky and ground."""
+    direction = rng.normal(size=3)
+    direction[1] = -abs(direction[1]) - 0.2
+    direction[2] = -abs(direction[2]) * (1 if rng.random() < 0.8 else -1)
+    key = rng.uniform(0.1, 1.6)
+    ambient = rng.uniform(0.3, 0.8) * (1.15 - 0.45 * key)
+    tint = lambda spread: 1 + spread * (rng.normal() * _WARM + 0.4 * rng.normal(size=3))  # noqa: E731
+    return Light(
+        direction / np.linalg.norm(direction),
+        key * tint(0.1),
+        np.clip(ambient * 1.1 * tint(0.1), 0.03, 2),
+        np.clip(ambient * rng.uniform(0.35, 0.9) * tint(0.1), 0.02, 2),
+        np.array([0.0, -1.0, 0.0]),
+    )

@@ -1,0 +1,86 @@
+"""What the frozen trunks see in rendered crops, computed once and kept beside the shards."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from openexpose.errors import InputError
+from openexpose.predict.bundle import Seen, default_bundle, open_session
+from openexpose.synth.dataset import load_shards
+
+Array = np.ndarray
+
+KINDS = {"body": "body", "hand": "hands", "face": "faces"}
+"""The kind of shard that each part learns from."""
+FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
+
+
+def find_shards(folder: Path, part: str) -> list[Path]:
+    """The shards of a part in a folder, by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = [path for path in sorted(folder.glob(f"{KINDS[part]}-*.npz")) if len(path.suffixes) == 1]
+    if not paths:
+        raise InputError(f"'{folder}' without {KINDS[part]} shards", "a folder made by `openexpose synth`")
+    return paths
+
+
+def evidence_path(shard: Path) -> Path:
+    """Where the evidence of a shard lies."""
+    return shard.with_suffix(".evidence.npz")
+
+
+def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threads: int = 1, batch: int = 16) -> int:
+    """Run a part's trunk over the shards of a folder that have no evidence yet.
+
+    Args:
+        shards: folder of shards made by `openexpose synth`.
+        part: ``body``, ``hand`` or ``face``.
+        bundle: folder that holds ``{part}_trunk.onnx``; None: the packaged one.
+
+    Returns:
+        Number of shards done.
+
+    Raises:
+        InputError: no shard of that part in the folder, or no trunk.
+    """
+    paths = find_shards(shards, part)
+    session = open_session((bundle or default_bundle()) / f"{part}_trunk.onnx", threads, "cpu")
+    names = [output.name for output in session.get_outputs() if output.name in FIELDS]
+    done = 0
+    for path in paths:
+        if evidence_path(path).is_file():
+            continue
+        crops = load_shards([path])
+        rows = []
+        for k in range(0, len(crops), batch):
+            images = np.stack([crops.image(i) for i in range(k, min(k + batch, len(crops)))])
+            rows.append(session.run(names, {"image": network_input(images)}))
+        content = {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
+        temporary = path.with_suffix(f".{os.getpid()}.part.npz")
+        np.savez(temporary, **content)
+        temporary.replace(evidence_path(path))
+        done += 1
+    return done
+
+
+def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
+    """RGB pictures as the trunks read them: float32, channels first, 0..1."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / 255.0
+
+
+def load_evidence(shard: Path) -> Seen:
+    """The cached evidence of a shard.
+
+    Raises:
+        InputError: it was not computed yet.
+    """
+    path = evidence_path(shard)
+    if not path.is_file():
+        raise InputError(f"'{shard.name}' without evidence", "evidence of the frozen trunk beside every shard")
+    with np.load(path, allow_pickle=False) as content:
+        return Seen(**{name: content.get(name) for name in FIELDS})
