@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -280,6 +282,18 @@ def test_ctrl_c_exits_130(out: Path, photo: Path, fake, monkeypatch, capsys) -> 
     monkeypatch.setattr(prediction, "read_image", stop)
     assert predict(photo, out) == 130
     assert capsys.readouterr().err == "openexpose: stopped\n"
+
+
+def test_a_reader_that_has_gone_is_no_bug() -> None:
+    code = (
+        "import sys; from openexpose.cli.main import main; from openexpose.cli.predict import Predict;"
+        "Predict.run = lambda self: print('x' * 1_000_000) or 0; sys.exit(main(['predict', 'a', '--out', 'b']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+    process.stderr.close()
 
 
 def test_a_bug_keeps_its_traceback(out: Path, photo: Path, fake, monkeypatch) -> None:

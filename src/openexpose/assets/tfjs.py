@@ -118,7 +118,7 @@ class TfjsNet(nn.Module):
         padding = self._padding_before(node)
         strides = node.attributes["strides"]
         layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], tuple(strides[1:3]), padding)
-        layer.weight.data, layer.bias.data = torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy())
+        layer.weight, layer.bias = (nn.Parameter(torch.from_numpy(value.copy())) for value in (weight, bias))
         return layer
 
     def _padding_before(self, node: TfjsNode) -> tuple[int, int]:
@@ -169,6 +169,9 @@ class NanoDet(nn.Module):
     Cells in order: stride 8 row by row (52*52), then 16 (26*26), then 32 (13*13), 3549 together.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, graph: TfjsGraph):
         """Build the network and keep only the person rows of its last convolutions."""
         super().__init__()
@@ -177,7 +180,9 @@ class NanoDet(nn.Module):
         for name in HEADS:
             source = graph.nodes[name].inputs[0]
             layer = self.net.layers[_key(source)]
-            layer.weight.data, layer.bias.data = layer.weight.data[rows], layer.bias.data[rows]
+            if not isinstance(layer, nn.Conv2d) or layer.bias is None:
+                raise InputError(f"a {type(layer).__name__} before {name}", "a convolution with a bias")
+            layer.weight, layer.bias = nn.Parameter(layer.weight[rows]), nn.Parameter(layer.bias[rows])
         self.register_buffer("scale", 255 / torch.tensor(STD_BGR).reshape(3, 1, 1))
         self.register_buffer("shift", (torch.tensor(MEAN_BGR) / torch.tensor(STD_BGR)).reshape(3, 1, 1))
 

@@ -76,6 +76,8 @@ class AddStep(nn.Module):
     def forward(self, left: Tensor, right: Tensor | None = None) -> Tensor:
         """Combine two activations, or one with the constant."""
         other = self.constant if right is None else right
+        if other is None:
+            raise ValueError("an addition of one activation without a constant")
         return self.activation(left * other if self.multiply else left + other)
 
 
@@ -171,6 +173,8 @@ class BoxFromLandmarks(nn.Module):
     between two named landmarks to a target angle. Attention Mesh (Grishchenko et al. 2020), section 2.
     """
 
+    subset: Tensor
+
     def __init__(self, options: Mapping[str, Any]):
         """Read MediaPipe's options (indices, scale, output size in pixels, angle in radians)."""
         super().__init__()
@@ -203,6 +207,9 @@ class BoxFromLandmarks(nn.Module):
 
 class SampleBox(nn.Module):
     """MediaPipe's TransformTensorBilinear: sample a feature map over a box, half-pixel aligned, zero outside."""
+
+    grid: Tensor
+    limit: Tensor
 
     def __init__(self, source: Sequence[int], height: int, width: int):
         """`source` is the (h, w) of the feature map, `height` and `width` those of the sampled grid."""

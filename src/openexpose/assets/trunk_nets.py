@@ -108,6 +108,8 @@ class HandTrunk(nn.Module):
 class FaceTrunk(nn.Module):
     """Attention Mesh: 468 mesh points, lips and eyes refined, and 10 iris points (left 5, right 5; z = 0)."""
 
+    source: Tensor
+
     def __init__(self, graph: TfliteGraph, spec: TrunkSpec):
         """Build the network; `spec.tensors` are feature, mesh, lips, left/right eye, left/right iris, presence."""
         super().__init__()

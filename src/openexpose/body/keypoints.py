@@ -11,7 +11,8 @@ _HAND = tuple(f"{finger}{k}" for finger in _FINGERS for k in (1, 2, 3))
 
 BODY_JOINT_NAMES: tuple[str, ...] = tuple(
     "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot "
-    "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist".split()
+    "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+    "right_wrist".split()
 )
 JOINT_NAMES: tuple[str, ...] = (
     *BODY_JOINT_NAMES,
@@ -71,8 +72,8 @@ PARENTS: np.ndarray = np.array(
 """Parent of each of the 55 joints; the pelvis has -1."""
 
 COCO17: np.ndarray = indices(
-    *"nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist".split(),
-    *"right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle".split(),
+    *"nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow".split(),
+    *"left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle".split(),
 )
 COCO_FOOT6: np.ndarray = np.arange(60, 66)
 
@@ -84,6 +85,6 @@ def _hand21(side: str) -> np.ndarray:
 
 LEFT_HAND21: np.ndarray = _hand21("left")
 RIGHT_HAND21: np.ndarray = _hand21("right")
-"""The 21 hand keypoints in OpenPose/FreiHAND order: wrist, then thumb, index, middle, ring, pinky with 4 points each."""
+"""The 21 hand keypoints in OpenPose/FreiHAND order: wrist, then thumb, index, middle, ring, pinky, 4 points each."""
 IBUG68: np.ndarray = np.r_[127:144, 76:127]
 """The 68 face landmarks in iBUG order: 17 contour points first, then the inner 51."""

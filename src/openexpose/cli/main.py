@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 some of several inputs failed; 2 bad input, told in one li
 A bug keeps its traceback. Verbs import what they need only when they run.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,12 +15,14 @@ from openexpose.cli.assets import Assets
 from openexpose.cli.bundle import Bundle
 from openexpose.cli.evaluate import Evaluate
 from openexpose.cli.predict import Predict
+from openexpose.cli.synth import Synth
 from openexpose.cli.train import Train
 from openexpose.errors import InputError
 
 _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bundle, tyro.conf.subcommand("bundle")]
     | Annotated[Assets, tyro.conf.subcommand("assets")]
@@ -42,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="Whole-body human mesh recovery: body, hands and facial expression from one photo.",
             args=arguments,
         )
-        return command.run()
+        code = command.run()
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"openexpose: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("openexpose: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who read our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

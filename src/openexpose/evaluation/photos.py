@@ -96,8 +96,8 @@ NOTES = (
     "two shoulder-hip diagonals; people with all four labelled.",
     "body error: the same joints, all people; over the diagonal of the box.",
     "face error: inner 51 landmarks over the distance of the outer eye corners.",
-    "hand error: labelled points over the longer side of the box around them. Better of both sides: the data do not say "
-    "which hand it is, so both networks' sides run and the lower error counts, which flatters.",
+    "hand error: labelled points over the longer side of the box around them. Better of both sides: the data do not "
+    "say which hand it is, so both networks' sides run and the lower error counts, which flatters.",
 )
 
 

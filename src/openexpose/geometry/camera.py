@@ -20,7 +20,7 @@ Array = np.ndarray
 
 
 def default_focal_px(width: int, height: int) -> float:
-    """Focal length assumed when a picture tells none: its diagonal, i.e. a 53 degree field of view across the diagonal."""
+    """Focal length assumed when a picture tells none: its diagonal, a 53 degree field of view across the diagonal."""
     return float(np.hypot(width, height))
 
 
@@ -95,5 +95,8 @@ def locate(
     nearest = 0.1 - points_m[..., 2].min(-1)
     too_near = translation[..., 2] < nearest
     scale = np.where(too_near, nearest / np.where(translation[..., 2] == 0, 1.0, translation[..., 2]), 1.0)
-    return np.where(too_near[..., None], np.stack([*np.moveaxis(translation[..., :2], -1, 0), nearest], -1),
-                    translation * scale[..., None])
+    return np.where(
+        too_near[..., None],
+        np.stack([*np.moveaxis(translation[..., :2], -1, 0), nearest], -1),
+        translation * scale[..., None],
+    )

@@ -18,7 +18,7 @@ def rotvec_to_matrix(rotvec: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3
 
 
 def matrix_to_rotvec(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
-    """Rotation matrices to axis-angle vectors with angle in [0, pi] (radians), through unit quaternions: stable at 0 and pi."""
+    """Rotation matrices to axis-angle vectors, angle in [0, pi] (radians); by quaternions: stable at 0 and pi."""
     quat = matrix_to_quaternion(matrix)
     sine = np.linalg.norm(quat[..., 1:], axis=-1, keepdims=True)
     angle = 2.0 * np.arctan2(sine, quat[..., :1])
@@ -27,7 +27,7 @@ def matrix_to_rotvec(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch
 
 
 def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 4"]:
-    """Rotation matrices to unit quaternions (w, x, y, z) with w >= 0 (Shepperd's method: the largest component first)."""
+    """Rotation matrices to unit quaternions (w, x, y, z), w >= 0 (Shepperd's method: the largest component first)."""
     m = np.asarray(matrix)
     diagonal = m[..., [0, 1, 2], [0, 1, 2]]
     trace = diagonal.sum(-1, keepdims=True)

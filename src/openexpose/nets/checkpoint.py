@@ -41,7 +41,9 @@ def build_regressor(config: RegressorConfig, body: BodyLayer | None = None) -> I
     return IterativeRegressor(evidence, torch.zeros(spec.size), feedback, config.hidden, config.stages)
 
 
-def save_regressor(path: Path, regressor: IterativeRegressor, config: RegressorConfig, provenance: dict[str, str]) -> None:
+def save_regressor(
+    path: Path, regressor: IterativeRegressor, config: RegressorConfig, provenance: dict[str, str]
+) -> None:
     """Write a checkpoint, whole or not at all. ``provenance``: how the weights were made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")

@@ -24,6 +24,10 @@ class ResidualFeedback(nn.Module):
         body: the body layer that turns parameters into points.
     """
 
+    landmark: Tensor
+    keypoint: Tensor
+    edges: Tensor
+
     def __init__(self, spec: PartSpec, body: BodyLayer) -> None:
         super().__init__()
         self.spec, self.body = spec, body

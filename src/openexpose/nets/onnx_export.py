@@ -42,6 +42,8 @@ def export_onnx(
             optimize=True,
             verbose=False,
         )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
     strip_traces(model)
     halve_weights(model)
@@ -65,7 +67,7 @@ def strip_traces(model: onnx.ModelProto) -> None:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Store float32 weights (of Conv, Gemm, MatMul, PRelu) as float16 followed by a Cast, in place, where that is exact."""
+    """Store float32 weights of Conv, Gemm, MatMul, PRelu as float16 and a Cast, in place, where that is exact."""
     names = {name for node in model.graph.node if node.op_type in WEIGHT_OPS for name in node.input[1:]}
     casts = []
     for initializer in model.graph.initializer:
@@ -85,14 +87,10 @@ def halve_weights(model: onnx.ModelProto) -> None:
 
 def noise_images(side_px: int) -> list[dict[str, Tensor]]:
     """Seeded noise images [n, 3, side_px, side_px], batches of 1 and 3: what trunks are compared on."""
-    return [
-        {"image": torch.rand(n, 3, side_px, side_px, generator=torch.Generator().manual_seed(n))} for n in (1, 3)
-    ]
+    return [{"image": torch.rand(n, 3, side_px, side_px, generator=torch.Generator().manual_seed(n))} for n in (1, 3)]
 
 
-def measure_parity(
-    model: onnx.ModelProto, net: nn.Module, batches: Sequence[Mapping[str, Tensor]]
-) -> dict[str, float]:
+def measure_parity(model: onnx.ModelProto, net: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     """Return the largest difference of each output between `net` in torch and the model in onnxruntime.
 
     Relative to max(1, largest magnitude of the output), over batches of named inputs.

@@ -16,6 +16,9 @@ class Evidence(nn.Module):
         dropout: probability of dropping an input while training.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Float[Tensor, "evidence"], std: Float[Tensor, "evidence"], dropout: float = 0.05) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -43,6 +46,8 @@ class IterativeRegressor(nn.Module):
         hidden: width of the two hidden layers.
         stages: number of corrections (the paper: 3).
     """
+
+    mean: Tensor
 
     def __init__(
         self,

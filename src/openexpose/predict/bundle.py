@@ -1,11 +1,11 @@
 """A bundle: the folder that holds everything a prediction needs, and the sessions that run its networks.
 
-    bundle.json          parts, crops, thresholds, provenance
-    detector.onnx        person boxes
-    {body,hand,face}_trunk.onnx   picture -> feature, landmarks, visibility, world points, presence
-    {body,hand,face}_head.onnx    those + start vector -> parameter vector
-    means.npz            mean parameter vector of each part
-    *.npz                the body model, unless it is the packaged free body
+bundle.json          parts, crops, thresholds, provenance
+detector.onnx        person boxes
+{body,hand,face}_trunk.onnx   picture -> feature, landmarks, visibility, world points, presence
+{body,hand,face}_head.onnx    those + start vector -> parameter vector
+means.npz            mean parameter vector of each part
+*.npz                the body model, unless it is the packaged free body
 """
 
 import json
@@ -125,12 +125,18 @@ class Seen:
 
     def where(self, use: Array, other: "Seen") -> "Seen":
         """Rows of ``other`` where ``use`` [n] is true, else rows of self."""
-        arrays = {}
-        for name, mine in vars(self).items():
-            theirs = getattr(other, name)
-            mask = None if mine is None else use.reshape(-1, *[1] * (mine.ndim - 1))
-            arrays[name] = None if mine is None else np.where(mask, theirs, mine)
-        return Seen(**arrays)
+
+        def pick(mine: Array, theirs: Array) -> Array:
+            return np.where(use.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+
+        world = None if self.world is None or other.world is None else pick(self.world, other.world)
+        return Seen(
+            pick(self.feature, other.feature),
+            pick(self.landmarks, other.landmarks),
+            pick(self.visibility, other.visibility),
+            world,
+            pick(self.presence, other.presence),
+        )
 
 
 @dataclass

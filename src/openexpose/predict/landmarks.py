@@ -31,7 +31,19 @@ _FACE_MESH_68 = (
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
 )
-_FACE_EDGES = ((36, 45), (27, 30), (33, 51), (8, 57), (0, 16), (36, 48), (45, 54), (31, 35), (19, 37), (24, 44), (27, 8))
+_FACE_EDGES = (
+    (36, 45),
+    (27, 30),
+    (33, 51),
+    (8, 57),
+    (0, 16),
+    (36, 48),
+    (45, 54),
+    (31, 35),
+    (19, 37),
+    (24, 44),
+    (27, 8),
+)
 
 CORRESPONDENCES: dict[str, tuple[list[int], list[int]]] = {
     "body": ([k for k, _ in _POSE], indices(*(name for _, name in _POSE)).tolist()),
@@ -57,8 +69,8 @@ def pose_trunk_crop(landmarks_px: Float[Array, "n 39 2"]) -> Crop:
 
 
 def hand_trunk_crop(landmarks_px: Float[Array, "n 21 2"], mirrored: bool) -> Crop:
-    """The crop the hand trunk was trained on: fingers up (wrist to the middle of the knuckles), twice the palm-and-knuckle
-    extent, moved a tenth of it towards the fingers."""
+    """The crop the hand trunk was trained on: fingers up (wrist to the middle of the knuckles), twice the extent of
+    palm and knuckles, moved a tenth of it towards the fingers."""
     knuckles = 0.25 * landmarks_px[:, 5] + 0.5 * landmarks_px[:, 9] + 0.25 * landmarks_px[:, 13]
     stable = landmarks_px[:, [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]]
     return turned_crop(stable, upright(landmarks_px[:, 0], knuckles), 2.0, -0.1, mirrored)
@@ -71,11 +83,15 @@ def face_trunk_crop(landmarks_px: Float[Array, "n 478 2"]) -> Crop:
     return turned_crop(landmarks_px[:, :468], np.arctan2(direction[:, 1], direction[:, 0]), 1.5, 0.0, False)
 
 
-TRUNK_CROPS = {"body": lambda lm, _: pose_trunk_crop(lm), "hand": hand_trunk_crop, "face": lambda lm, _: face_trunk_crop(lm)}
+TRUNK_CROPS = {
+    "body": lambda lm, _: pose_trunk_crop(lm),
+    "hand": hand_trunk_crop,
+    "face": lambda lm, _: face_trunk_crop(lm),
+}
 
 
 def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: float, turn: bool) -> Crop:
-    """The crop of body-driven attention: around the part's projected joints, ``scale`` times their extent (paper, 3.2).
+    """The crop of body-driven attention: around a part's projected joints, ``scale`` times their extent (paper, 3.2).
 
     Args:
         projected_px: the body's 144 keypoints in the picture.
@@ -98,7 +114,7 @@ _UP = {
 
 
 def turned_crop(points_px: Array, angle_rad: Array, scale: float, shift_y: float, mirrored: bool) -> Crop:
-    """Square around points in a frame turned by ``angle_rad``; the centre moves by ``shift_y`` of the points' height."""
+    """Square around points in a frame turned by ``angle_rad``; its centre moves by ``shift_y`` of their height."""
     c, s = np.cos(angle_rad), np.sin(angle_rad)
     turn = np.stack([c, -s, s, c], -1).reshape(-1, 2, 2)
     box = box_around(points_px @ turn)
@@ -108,11 +124,10 @@ def turned_crop(points_px: Array, angle_rad: Array, scale: float, shift_y: float
     return Crop((turn @ centre[..., None])[..., 0], scale * extent.max(-1), angle_rad, mirrored)
 
 
-
-
 def _nearest_landmarks() -> tuple[tuple[int, ...], ...]:
     """For each of the 144 keypoints the pose landmarks that show whether it is seen."""
-    known = {keypoint: (landmark,) for landmark, keypoint in zip(*CORRESPONDENCES["body"], strict=True)}
+    known: dict[int, tuple[int, ...]] = {}
+    known |= {keypoint: (landmark,) for landmark, keypoint in zip(*CORRESPONDENCES["body"], strict=True)}
     by_name = {name: k for k, name in enumerate(KEYPOINT_NAMES)}
     torso, hips, shoulders = (11, 12, 23, 24), (23, 24), (11, 12)
     for name in ("pelvis", "spine1"):

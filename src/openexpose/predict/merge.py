@@ -33,9 +33,7 @@ class Located:
     transl: Float[Array, "n 3"]
 
 
-def locate_part(
-    model: BodyModel, spec: PartSpec, answer: PartParameters, crop: Crop, camera: FullCamera
-) -> Located:
+def locate_part(model: BodyModel, spec: PartSpec, answer: PartParameters, crop: Crop, camera: FullCamera) -> Located:
     """Turn a part's answer from its crop's frame to the full camera, and place it by its weak-perspective camera.
 
     The rotation in slot 0 becomes absolute in the full camera's frame. Answers from a mirrored crop are mirrored back:

@@ -1,11 +1,12 @@
 """The three part networks' parameter vectors, decoded in numpy.
 
-One layout serves all parts (paper, eq. 1, 3, 4): 6D rotations of some joints, betas, expression, weak-perspective camera.
+One layout serves all parts (paper, eq. 1, 3, 4): 6D rotations of some joints, betas, expression, camera.
 A part's own root (pelvis, wrist or head) is written to slot 0 of the pose as an absolute rotation in the crop's frame,
 so that points and projections of every part come from the same body layer.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -57,8 +58,8 @@ class PartParameters:
     """Weak-perspective (s, tx, ty); xy counts from the part's root joint."""
 
 
-def split(vector: Array, spec: PartSpec) -> tuple[Array, Array, Array, Array]:
-    """Views of a parameter vector [n, size]: 6D rotations [n, slots, 6], betas, expression, raw camera [n, 3]."""
+def split(vector: Any, spec: PartSpec) -> tuple[Any, Any, Any, Any]:
+    """Views of a vector [n, size], numpy or torch: 6D rotations [n, slots, 6], betas, expression, raw camera."""
     ends = np.cumsum([6 * len(spec.pose_slots), spec.num_betas, spec.num_expression])
     rotations = vector[:, : ends[0]].reshape(vector.shape[0], -1, 6)
     return rotations, vector[:, ends[0] : ends[1]], vector[:, ends[1] : ends[2]], vector[:, ends[2] :]

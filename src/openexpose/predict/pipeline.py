@@ -1,10 +1,10 @@
 """Prediction: body network, body-driven attention, hand and face networks, merge (paper, section 3).
 
-    boxes ──► body crop ──► body network ──► joints in the picture ──► boxes of hands and face      (attention)
-                                 │                                             │
-                                 │ conditions                   crops from the ORIGINAL picture
-                                 ▼                                             ▼
-                               merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
+boxes ──► body crop ──► body network ──► joints in the picture ──► boxes of hands and face      (attention)
+                             │                                             │
+                             │ conditions                   crops from the ORIGINAL picture
+                             ▼                                             ▼
+                           merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
 """
 
 from dataclasses import dataclass, replace
@@ -234,9 +234,7 @@ class Predictor:
         with watch.stage(f"{network} trunk"):
             return runner.look(images)
 
-    def _lone_part(
-        self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, watch: Stopwatch
-    ) -> People:
+    def _lone_part(self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, watch: Stopwatch) -> People:
         """One part network alone: the rest of the body stays at rest."""
         name = part.replace("-", "_")
         given = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, float).reshape(-1, 4)
@@ -290,7 +288,9 @@ def _assemble(
     count = len(boxes)
     height, width = pixels.shape[:2]
     if answer is None or placed is None:
-        blank = PartParameters(zero_pose(0), np.zeros((0, BODY.num_betas)), np.zeros((0, BODY.num_expression)), boxes[:, :3])
+        blank = PartParameters(
+            zero_pose(0), np.zeros((0, BODY.num_betas)), np.zeros((0, BODY.num_expression)), boxes[:, :3]
+        )
         crop = Crop(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
         nothing = np.zeros((0, 144))
         confidence, parts, transl = nothing, nothing[:, :4], nothing[:, :3]

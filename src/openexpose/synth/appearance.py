@@ -200,8 +200,8 @@ def _lower(rng: np.random.Generator, template: Template) -> Array:
 
 
 def _colour(rng: np.random.Generator) -> Float[Array, "3"]:
-    hsv = np.uint8([[[rng.integers(180), int(255 * rng.beta(1.1, 1.8)), int(255 * rng.uniform(0.08, 1))]]])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+    hsv = rng.integers(180), 255 * rng.beta(1.1, 1.8), 255 * rng.uniform(0.08, 1)
+    return cv2.cvtColor(np.array(hsv, np.uint8).reshape(1, 1, 3), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
 
 
 _HAIR_COLOURS = np.array(
@@ -230,11 +230,12 @@ def _tile(rng: np.random.Generator, library: Library, layer: str) -> UInt8[Array
     if style == "stripes":
         mix = (np.sin(k * (x if rng.random() < 0.5 else y)) > rng.uniform(-0.7, 0.7)).astype(np.float32)
     elif style == "checks":
-        mix = 0.5 * (np.sin(k * x) > 0) + 0.5 * (np.sin(k * y) > 0)
+        mix = (0.5 * (np.sin(k * x) > 0) + 0.5 * (np.sin(k * y) > 0)).astype(np.float32)
     elif style == "blotches":
-        mix = cv2.resize(rng.random((8, 8)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC) > 0.55
+        smooth = cv2.resize(rng.random((8, 8)).astype(np.float32), (n, n), interpolation=cv2.INTER_CUBIC)
+        mix = (np.asarray(smooth) > 0.55).astype(np.float32)
     weave = 1 + rng.uniform(0, 0.08) * rng.normal(size=(n, n, 1))
-    return np.clip((a + (b - a) * np.float32(mix)[..., None]) * weave, 0, 255).astype(np.uint8)
+    return np.clip((a + (b - a) * mix[..., None]) * weave, 0, 255).astype(np.uint8)
 
 
 def _piece(rng: np.random.Generator, picture: Array, size: int) -> Array:

@@ -61,7 +61,7 @@ class Shards:
     def image(self, index: int) -> UInt8[Array, "s s 3"]:
         """Decode one crop, RGB."""
         data = self.jpeg[self.offsets[index] : self.offsets[index + 1]]
-        return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
 
 
 def sample_people(kind: Kind, seed: int, start: int, stage: Stage) -> Iterator[Sample]:
@@ -85,7 +85,7 @@ def render_shard(kind: Kind, seed: int, start: int, count: int, out: Path, stage
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(f".part{os.getpid()}")
     with part.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     part.replace(out)
     return out
 

@@ -71,7 +71,7 @@ def _pictures(folder: Path) -> list[UInt8[Array, "h w 3"]]:
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
         raise InputError(f"{folder} without .jpg pictures", "the synthetic-data assets")
-    return [np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]) for path in paths]
+    return [np.ascontiguousarray(np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR))[..., ::-1]) for path in paths]
 
 
 def _shrunk(picture: Array, size: int) -> Array:

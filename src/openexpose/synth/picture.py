@@ -59,13 +59,13 @@ def degrade(image: UInt8[Array, "n n 3"], rng: np.random.Generator) -> UInt8[Arr
     """Motion blur, low resolution with JPEG, noise, gamma, colour cast, greyscale: each with some probability."""
     size = image.shape[0]
     if rng.random() < 0.1:
-        image = cv2.filter2D(image, -1, _streak(rng.integers(3, 9), rng.uniform(0, np.pi)))
+        image = cv2.filter2D(image, -1, _streak(int(rng.integers(3, 9)), rng.uniform(0, np.pi)))
     if rng.random() < 0.55:
         small = max(24, int(size / rng.uniform(1, 4 if rng.random() < 0.5 else 2)))
         image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
         if rng.random() < 0.6:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(35, 95))]
-            image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR))
         image = cv2.resize(
             image, (size, size), interpolation=cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         )

@@ -4,6 +4,7 @@ Frames: camera frame, metres (x right, y down, z forward). Depth is kept as 1 / 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 Array = np.ndarray
 
-_JIT = {"nogil": True, "fastmath": True, "cache": True}
+_JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True}
 _NEAR_M = 0.03
 SKIN, EYE, MOUTH = 0, 1, 2
 """What a face of the mesh is."""
@@ -68,7 +69,7 @@ class Picture:
 
 
 @numba.njit(**_JIT)
-def vertex_normals(vertices, faces):
+def vertex_normals(vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Float[Array, "v 3"]:
     """Area-weighted unit normals [v, 3]; outward where faces turn counter-clockwise seen from outside."""
     normals = np.zeros((vertices.shape[0], 3), np.float32)
     for f in range(faces.shape[0]):
@@ -89,7 +90,7 @@ def vertex_normals(vertices, faces):
 
 
 @numba.njit(**_JIT)
-def rasterise(points, faces, near, depth, face_id):
+def rasterise(points: Array, faces: Array, near: float, depth: Array, face_id: Array) -> None:
     """Fill a z-buffer: larger ``points[:, 2]`` wins.
 
     Args: points [v, 3] (x, y in pixels of the buffer, third = 1/z or minus distance), near: corners with a third
@@ -112,21 +113,20 @@ def rasterise(points, faces, near, depth, face_id):
         ax, ay, bx, by = (y2 - y0) * s, -(x2 - x0) * s, -(y1 - y0) * s, (x1 - x0) * s
         za = points[a, 2]
         zb, zc = points[b, 2] - za, points[c, 2] - za
-        zx, zy = ax * zb + bx * zc, ay * zb + by * zc
         for j in range(j0, j1 + 1):
             dy = np.float32(j + 0.5) - y0
             for i in range(i0, i1 + 1):
                 dx = np.float32(i + 0.5) - x0
                 w1, w2 = ax * dx + ay * dy, bx * dx + by * dy
                 if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                    z = za + zx * dx + zy * dy
+                    z = za + w1 * zb + w2 * zc
                     if z > depth[j, i]:
                         depth[j, i] = z
                         face_id[j, i] = f
 
 
 @numba.njit(inline="always", **_JIT)
-def _texel(texture, u, v, ch, wrap):
+def _texel(texture: Array, u: float, v: float, ch: int, wrap: bool) -> float:
     """Bilinear lookup of one channel; ``wrap`` repeats the texture, else it is clamped."""
     n = texture.shape[0]
     x, y = u * n - np.float32(0.5), v * n - np.float32(0.5)
@@ -144,7 +144,7 @@ def _texel(texture, u, v, ch, wrap):
 
 
 @numba.njit(inline="always", **_JIT)
-def _shadow(shadow_map, frame, origin, wx, wy, wz):
+def _shadow(shadow_map: Array, frame: Array, origin: Array, wx: float, wy: float, wz: float) -> np.float32:
     """Share of the light that reaches a point: 2x2 taps of the shadow map."""
     n = shadow_map.shape[0]
     sx = (frame[0, 0] * wx + frame[0, 1] * wy + frame[0, 2] * wz - origin[0]) * origin[3]
@@ -159,8 +159,11 @@ def _shadow(shadow_map, frame, origin, wx, wy, wz):
 
 
 @numba.njit(**_JIT)
-def _shade(points, world, normals, surface, face_id, lights, shadow, background, out, ss):
+def _shade(
+    mesh: tuple, surface: tuple, face_id: Array, lights: Array, shadow: tuple, background: Array, out: Array, ss: int
+) -> None:
     """Colour every pixel: interpolation with perspective, layer choice, texture, light; see :func:`render`."""
+    points, world, normals = mesh
     faces, kinds, corner_uv, skin, eye, gain, layers, tiles, tile_scale, gloss = surface
     shadow_map, frame, origin = shadow
     n, count = out.shape[0], layers.shape[1]
@@ -245,7 +248,7 @@ def light_frame(direction: Float[Array, "3"]) -> Float[Array, "3 3"]:
 
 
 @numba.njit(**_JIT)
-def _bounds(points, screen, low, high):
+def _bounds(points: Array, screen: Array, low: float, high: float) -> tuple[Array, Array]:
     """Bounds of the points whose screen position lies in [low, high] on both axes and whose depth is positive."""
     lo, hi = np.full(3, np.inf, np.float32), np.full(3, -np.inf, np.float32)
     for i in range(points.shape[0]):
@@ -329,11 +332,11 @@ def render(
     else:
         shadow = np.full((2, 2), -1e9, np.float32), np.eye(3, dtype=np.float32), np.ones(4, np.float32)
     middle = direction + np.array([0, 0, -1], np.float32)
-    middle /= max(np.linalg.norm(middle), 1e-3)
+    middle /= max(float(np.linalg.norm(middle)), 1e-3)
     lights = np.stack([direction, light.colour, light.sky, light.ground, light.up, middle]).astype(np.float32)
     arrays = tuple(getattr(surface, name) for name in surface.__dataclass_fields__)
     out = np.empty((size, size, 3), np.uint8)
-    _shade(points, world, normals, arrays, face_id, lights, shadow, background, out, supersampling)
+    _shade((points, world, normals), arrays, face_id, lights, shadow, background, out, supersampling)
     rows = np.max([depth[k::supersampling] for k in range(supersampling)], 0)
     nearest = np.max([rows[:, k::supersampling] for k in range(supersampling)], 0)
     with np.errstate(divide="ignore"):

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
+from openexpose.body.mesh import keypoints
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
 from openexpose.synth.person import HEAD, Person, Stage, sample_person
 from openexpose.synth.picture import degrade, outside_photo, sample_background, sample_occluder
@@ -31,9 +32,9 @@ class BodySample:
     keypoints_3d: Float[Array, "144 3"]
     visibility: UInt8[Array, "144"]
     camera: Float[Array, "3"]
-    depth_m: Float[Array, ""]
-    half_side: Float[Array, ""]
-    upright_box: Bool[Array, ""]
+    depth_m: float
+    half_side: float
+    upright_box: bool
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class HandSample:
     keypoints_3d: Float[Array, "21 3"]
     visibility: UInt8[Array, "21"]
     camera: Float[Array, "3"]
-    depth_m: Float[Array, ""]
-    half_side: Float[Array, ""]
-    is_left: Bool[Array, ""]
-    is_attention: Bool[Array, ""]
+    depth_m: float
+    half_side: float
+    is_left: bool
+    is_attention: bool
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,16 @@ class FaceSample:
     keypoints_3d: Float[Array, "68 3"]
     visibility: UInt8[Array, "68"]
     camera: Float[Array, "3"]
-    depth_m: Float[Array, ""]
-    half_side: Float[Array, ""]
-    is_attention: Bool[Array, ""]
+    depth_m: float
+    half_side: float
+    is_attention: bool
 
 
 Sample = BodySample | HandSample | FaceSample
 
 # Thickness of the body over each keypoint: a joint lies inside, so nothing nearer than this hides it.
 _COVER_M = np.full(144, 0.03)
+_COVER_M[25:55], _COVER_M[66:76] = 0.02, 0.013
 _COVER_M[[INDEX[n] for n in ("pelvis", "spine1", "spine2", "spine3", "left_hip", "right_hip")]] = 0.17
 _COVER_M[
     [INDEX[n] for n in ("neck", "head", "left_collar", "right_collar", "left_shoulder", "right_shoulder", "jaw")]
@@ -91,7 +93,7 @@ def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
     distance = rng.uniform(1.2, 2) if rng.random() < 0.15 else rng.uniform(2, 8)
     person = person.moved(np.eye(3), np.zeros(3), _ray(rng) * distance)
     border = _photo_border(person, rng) if rng.random() < 0.25 else None
-    upright = rng.random() < 0.25
+    upright = bool(rng.random() < 0.25)
     view = body_view(person.joints, person.vertices, rng)
     if upright:
         seen = person.vertices[::5]
@@ -99,12 +101,12 @@ def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
         view = box_view(seen, 1.25, rng.normal(0, 0.03, 2), np.exp(rng.normal(0, 0.1)))
     image, depth, mask = _draw(person, view, rng, stage, (BODY_PX, 0.28, border))
     ids = np.arange(144)
-    root = view.to_view(person.joints[:1])
-    p3, p2 = view.to_view(person.joints) - root, view.to_crop(person.joints)
-    pose = np.concatenate([(view.T_view_photo @ person.pose[0])[None], person.pose[1:]])
+    pose, points = _in_view(person, view, stage)
+    root = points[:1]
+    p3, p2 = points - root, view.project(points)
     return BodySample(
         image, pose, person.betas, person.expression, p2, p3, _visibility(person, view, depth, mask, ids),
-        weak_camera(p3, p2), root[0, 2], np.float64(view.half_side), np.bool_(upright),
+        weak_camera(p3, p2), float(root[0, 2]), view.half_side, upright,
     )  # fmt: skip
 
 
@@ -120,7 +122,7 @@ def sample_hands(rng: np.random.Generator, stage: Stage) -> tuple[HandSample, Ha
 
 def _hand(person: Person, side: str, rng: np.random.Generator, stage: Stage) -> HandSample | None:
     ids = LEFT_HAND21 if side == "left" else RIGHT_HAND21
-    attention = rng.random() < 0.5
+    attention = bool(rng.random() < 0.5)
     turned = rng.random() < 0.5
     for _ in range(4):  # until most of the hand can be seen
         spin = _random_rotation(rng) if turned else np.eye(3)
@@ -144,7 +146,7 @@ def _hand(person: Person, side: str, rng: np.random.Generator, stage: Stage) -> 
         rotation, fingers = mirror_rotation(rotation), mirror_rotation(fingers)
     return HandSample(
         image, rotation, fingers, person.betas, p2, p3, _visibility(shown, view, depth, mask, ids),
-        weak_camera(p3, p2), wrist[0, 2], np.float64(view.half_side), np.bool_(side == "left"), np.bool_(attention),
+        weak_camera(p3, p2), float(wrist[0, 2]), view.half_side, side == "left", attention,
     )  # fmt: skip
 
 
@@ -155,23 +157,31 @@ def sample_face_crop(rng: np.random.Generator, stage: Stage) -> FaceSample:
         near = rng.random() < 0.4
         distance = rng.uniform(0.4, 1.2) if near else rng.uniform(1.2, 6)
         person = person.moved(np.eye(3), person.joints[HEAD], _ray(rng) * distance)
-        forward, to_camera = person.rotations[HEAD][:, 2], -person.joints[HEAD] / np.linalg.norm(person.joints[HEAD])
-        if forward @ to_camera < np.cos(np.radians(100)):
+        away = person.rotations[HEAD][:, 2] @ person.joints[HEAD] / float(np.linalg.norm(person.joints[HEAD]))
+        if away > np.cos(np.radians(80)):
             continue
-        attention = rng.random() < 0.5
+        attention = bool(rng.random() < 0.5)
         view = attention_view(person.joints, "head", rng) if attention else face_view(person.joints, rng)
         if _in_sight(person, view, IBUG68):
             break
     border = _border_through(person.joints[PARTS["head"]], rng) if rng.random() < 0.06 else None
     image, depth, mask = _draw(person, view, rng, stage, (FACE_PX, 0.14, border))
     origin = view.to_view(person.joints[HEAD : HEAD + 1])
-    p3, p2 = view.to_view(person.joints[IBUG68]) - origin, view.to_crop(person.joints[IBUG68])
+    points = _in_view(person, view, stage)[1][IBUG68]
+    p3, p2 = points - origin, view.project(points)
     jaw, left_eye = INDEX["jaw"], INDEX["left_eye_smplx"]
     return FaceSample(
         image, view.T_view_photo @ person.rotations[HEAD], person.pose[jaw], person.pose[left_eye : left_eye + 2],
         person.expression, person.betas, p2, p3, _visibility(person, view, depth, mask, IBUG68),
-        weak_camera(p3, p2), origin[0, 2], np.float64(view.half_side), np.bool_(attention),
+        weak_camera(p3, p2), float(origin[0, 2]), view.half_side, attention,
     )  # fmt: skip
+
+
+def _in_view(person: Person, view: View, stage: Stage) -> tuple[Float[Array, "55 3 3"], Float[Array, "144 3"]]:
+    """Pose and keypoints (metres) in the view's frame; the face contour is the one of that frame."""
+    pose = np.concatenate([(view.T_view_photo @ person.pose[0])[None], person.pose[1:]])
+    points = keypoints(stage.model, pose[None], person.betas[None], person.expression[None])[0].astype(float)
+    return pose, points - points[0] + view.to_view(person.joints[:1])
 
 
 def label_names(kind: type) -> tuple[str, ...]:
@@ -182,19 +192,19 @@ def label_names(kind: type) -> tuple[str, ...]:
 def _ray(rng: np.random.Generator) -> Float[Array, "3"]:
     """A direction in the photo: mostly near the optical axis."""
     ray = np.array([*np.tan(np.clip(rng.normal(0, [0.22, 0.12]), -0.6, 0.6)), 1.0])
-    return ray / np.linalg.norm(ray)
+    return ray / float(np.linalg.norm(ray))
 
 
 def _random_rotation(rng: np.random.Generator) -> Float[Array, "3 3"]:
     q = rng.normal(size=4)
-    q /= np.linalg.norm(q)
+    q /= float(np.linalg.norm(q))
     angle = 2 * np.arccos(np.clip(q[0], -1, 1))
-    axis = q[1:] / max(np.linalg.norm(q[1:]), 1e-9)
+    axis = q[1:] / max(float(np.linalg.norm(q[1:])), 1e-9)
     return rotvec_to_matrix(axis * angle)
 
 
 def _photo_border(person: Person, rng: np.random.Generator) -> Float[Array, "3"]:
-    """A border of the photo that cuts off the legs (mostly), a side or the top of the head; border . ray > 0 outside."""
+    """A border of the photo that cuts off the legs (mostly), a side or the head's top; border . ray > 0 outside."""
     plane = person.joints[:, :2] / person.joints[:, 2:]
     low, high = plane[:55].min(0), plane[:55].max(0)
     kind = rng.choice(["bottom", "left", "right", "top"], p=[0.62, 0.14, 0.14, 0.1])

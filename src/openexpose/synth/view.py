@@ -44,8 +44,11 @@ class View:
 
     def to_crop(self, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
         """Points of the photo's camera frame, in crop coordinates ([-1, 1]^2 is the picture)."""
-        p = self.to_view(points)
-        return p[:, :2] / (np.maximum(p[:, 2:], 1e-3) * self.half_side)
+        return self.project(self.to_view(points))
+
+    def project(self, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
+        """Points of the view's own frame, in crop coordinates."""
+        return points[:, :2] / (np.maximum(points[:, 2:], 1e-3) * self.half_side)
 
 
 def _plane(rotation: Array, points: Array) -> Float[Array, "n 2"]:
@@ -107,7 +110,7 @@ def attention_view(joints: Float[Array, "144 3"], part: str, rng: np.random.Gene
 
 
 def hand_view(joints: Float[Array, "144 3"], side: str, rng: np.random.Generator) -> View:
-    """The hand trunk's own region: middle knuckle above the wrist, 2.0-2.6 x the palm's extent, moved to the fingers."""
+    """The hand trunk's own region: middle knuckle above the wrist, 2.0-2.6 x the palm, moved to the fingers."""
     hand = joints[LEFT_HAND21 if side == "left" else RIGHT_HAND21]
     rotation = look_at(hand[[0, 9]].mean(0))
     plane = _plane(rotation, hand)

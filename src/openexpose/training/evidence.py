@@ -62,7 +62,7 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
             rows.append(session.run(names, {"image": network_input(images)}))
         content = {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
         temporary = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(temporary, **content)
+        np.savez(temporary, allow_pickle=False, **content)
         temporary.replace(evidence_path(path))
         done += 1
     return done

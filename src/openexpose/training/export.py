@@ -61,7 +61,7 @@ def example_inputs(part: str, count: int = 2, seed: int = 0) -> dict[str, Tensor
 def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance: str = "") -> dict[str, float]:
     """Write a regressor as ONNX: feature, landmarks, visibility, start (and world) to parameters; free batch size.
 
-    The weights are rounded to float16 first, so that the file is half as large and equal to the regressor as it then is.
+    The weights are rounded to float16 first: the file is half as large and equal to the regressor as it then is.
 
     Returns:
         The largest difference between torch and onnxruntime, which is checked before the file is written.
@@ -99,7 +99,7 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
         if not (out / file).exists() or not (trunks / file).samefile(out / file):
             shutil.copyfile(trunks / file, out / file)
         provenance[file] = origin
-    np.savez(out / "means.npz", **means)
+    np.savez(out / "means.npz", allow_pickle=False, **means)
     config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
     (out / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
 

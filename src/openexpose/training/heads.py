@@ -19,6 +19,7 @@ from openexpose.nets.checkpoint import RegressorConfig, build_regressor, save_re
 from openexpose.nets.decode import Decoded, decode, matrix_to_sixd
 from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.predict.parts import BODY, SPECS, PartSpec
+from openexpose.training.evidence import cache_evidence
 from openexpose.training.targets import PartData, load_data
 
 STAGE_WEIGHTS = (0.3, 0.5, 1.0)
@@ -71,6 +72,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     spec = SPECS[config.part]
+    cache_evidence(config.shards, config.part, threads=config.threads)
     data = load_data(config.shards, spec)
     held = int(len(data) * config.held_out)
     if len(data) - held < config.batch:
@@ -190,7 +192,7 @@ def _step_loss(
 
 @torch.no_grad()
 def validate(regressor: IterativeRegressor, data: PartData, spec: PartSpec, layer: BodyLayer) -> dict[str, float]:
-    """Errors on held-out renders, from the mean start: 3D (mm, root-aligned), 2D (% of the crop's side), rotation (deg)."""
+    """Errors on held-out renders from the mean start: 3D (mm, root-aligned), 2D (% of the crop's side), rotations."""
     answer = decode(regressor(data.seen, None)[-1], spec)
     points = _points(answer, spec, layer)
     main = importance(spec) == 1.0

@@ -28,8 +28,15 @@ class PartData:
 
     def rows(self, rows: Tensor) -> "PartData":
         """The samples ``rows``."""
-        seen = {name: None if value is None else value[rows] for name, value in vars(self.seen).items()}
-        return PartData(TrunkOutput(**seen), self.target[rows])
+        seen = self.seen
+        chosen = TrunkOutput(
+            seen.feature[rows],
+            seen.landmarks[rows],
+            seen.visibility[rows],
+            None if seen.world is None else seen.world[rows],
+            seen.presence[rows],
+        )
+        return PartData(chosen, self.target[rows])
 
 
 def load_data(shards: Path, spec: PartSpec) -> PartData:
@@ -42,15 +49,16 @@ def load_data(shards: Path, spec: PartSpec) -> PartData:
     evidence: dict[str, list[Array]] = {name: [] for name in FIELDS}
     labels: dict[str, list[Array]] = {}
     for path in paths:
-        seen = load_evidence(path)
+        cached = load_evidence(path)
         for name in FIELDS:
-            value = getattr(seen, name)
+            value = getattr(cached, name)
             evidence[name] += [] if value is None else [value]
         with np.load(path, allow_pickle=False) as content:
             for name, value in _target(content, spec).items():
                 labels.setdefault(name, []).append(value)
-    tensors = {name: _tensor(values) if values else None for name, values in evidence.items()}
-    return PartData(TrunkOutput(**tensors), PartTarget(**{name: _tensor(values) for name, values in labels.items()}))
+    world = _tensor(evidence["world"]) if evidence["world"] else None
+    seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
+    return PartData(seen, PartTarget(**{name: _tensor(values) for name, values in labels.items()}))
 
 
 def _tensor(arrays: list[Array]) -> Tensor:

@@ -1,10 +1,7 @@
 """The project's own body model, "freebody", baked from MakeHuman's CC0 assets into the SMPL-X file format.
 
-It is not SMPL-X: shape and expression coefficients mean something else.  `bake_body` needs the authoring dependencies (anny,
-scipy, torch, Pillow, PyYAML) and is imported on first use only.
-"""
-
-from __future__ import annotations
+It is not SMPL-X: shape and expression coefficients mean something else.  `bake_body` needs the authoring
+dependencies (anny, scipy, torch, Pillow, PyYAML) and is imported on first use only."""
 
 from pathlib import Path
 

@@ -1,14 +1,13 @@
 """The contour of the face: 17 points along the jaw line, and where they slide to when the head turns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import median_filter
 
+from .head import Head
 from .rasterise import View, rasterise
 from .shape import REFLECT
 from .surface import Surface
@@ -17,14 +16,6 @@ CONTOUR_ROWS = 79
 _MOST_DEG = 39
 _PICTURE_PX = 700
 _PICTURE_M = 0.26
-
-
-class _HeadMesh(Protocol):
-    """What the silhouette needs of `landmarks.Head`."""
-
-    vertices: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "H 3"]
-    outer: Bool[np.ndarray, "H"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ def resample_contour(
     """
     half = oval.copy()
     half[-1, 0] = 0.0
-    dense = np.concatenate([np.linspace(a, b, 20, endpoint=False) for a, b in zip(half[:-1], half[1:], strict=True)])
+    dense = np.concatenate([np.linspace(a, b, 20, endpoint=False) for a, b in pairwise(half)])
     dense = np.concatenate([dense, half[-1:]])
     below = np.flatnonzero(dense[:, 1] <= eye_corner[1])
     dense = dense[below[0] :]
@@ -56,12 +47,13 @@ def resample_contour(
 
 
 def silhouette_table(
-    head: _HeadMesh, surface: Surface, contour: Float[np.ndarray, "17 3"], nose_base: Float[np.ndarray, "3"]
+    head: Head, surface: Surface, contour: Float[np.ndarray, "17 3"], nose_base: Float[np.ndarray, "3"]
 ) -> ContourTable:
     """Contour for every degree of yaw from -39 to +39: the outermost point of the face along 17 fixed directions.
 
     The face is the skin in front of and above the static contour, so on the near side the points stay on the jaw line
-    and on the far side they move to the silhouette.  Positions are median-filtered over yaw; right turns mirror left ones.
+    and on the far side they move to the silhouette.  Positions are median-filtered over yaw; turns to the right mirror
+    turns to the left.
     """
     centre = np.array([0.0, nose_base[1] + 0.005, 0.6 * nose_base[2]])
     region = _face_region(head, contour)
@@ -71,7 +63,7 @@ def silhouette_table(
     mirrored = turned[:, ::-1] * REFLECT
     by_yaw = np.concatenate([mirrored[:0:-1], turned])  # yaw -39 .. 39
     by_yaw = median_filter(by_yaw, size=(7, 1, 1), mode="nearest")
-    rows = np.concatenate([by_yaw[_MOST_DEG::-1], by_yaw[_MOST_DEG + 1 :]])  # 0, -1 .. -39, then +1 .. +39
+    rows = np.concatenate([by_yaw[_MOST_DEG:], by_yaw[_MOST_DEG - 1 :: -1]])  # 0, +1 .. +39, then -1 .. -39
     faces, weights = np.zeros((CONTOUR_ROWS, 17), int), np.zeros((CONTOUR_ROWS, 17, 3))
     for row, points in enumerate(rows):
         for column, point in enumerate(points):
@@ -79,17 +71,28 @@ def silhouette_table(
     return ContourTable(faces, weights)
 
 
-def _face_region(head: _HeadMesh, contour: Float[np.ndarray, "17 3"]) -> Bool[np.ndarray, "H"]:
+def _face_region(head: Head, contour: Float[np.ndarray, "17 3"]) -> Bool[np.ndarray, "H"]:
     """Skin in front of the contour's ends, above the jaw line, not wider than the contour."""
     middle = head.vertices[head.faces].mean(1)
     half = contour[8::-1]  # chin to the right ear: z falls, y rises
     order = np.argsort(half[:, 2])
     jaw_line = np.interp(middle[:, 2], half[order, 2], half[order, 1])
     width = np.abs(contour[:, 0]).max() + 0.002
-    return head.outer & (middle[:, 1] > jaw_line - 0.002) & (middle[:, 2] > contour[0, 2] - 0.003) & (abs(middle[:, 0]) < width)
+    return (
+        head.outer
+        & (middle[:, 1] > jaw_line - 0.002)
+        & (middle[:, 2] > contour[0, 2] - 0.003)
+        & (abs(middle[:, 0]) < width)
+    )
 
 
-def _outermost(head: _HeadMesh, region, centre, angles, yaw_rad: float) -> Float[np.ndarray, "17 3"]:
+def _outermost(
+    head: Head,
+    region: Bool[np.ndarray, "H"],
+    centre: Float[np.ndarray, "3"],
+    angles: Float[np.ndarray, "17"],
+    yaw_rad: float,
+) -> Float[np.ndarray, "17 3"]:
     """Last visible point of the region on rays from the middle of the face, at the given angles in the picture."""
     view = View(np.array([0.0, centre[1], 0.05]), _PICTURE_M, _PICTURE_PX, yaw_rad)
     fragments = rasterise(view, head.vertices, head.faces)

@@ -1,12 +1,9 @@
 """Pose blend shapes: what linear blend skinning gets wrong, expressed linearly in the joint rotations (R - I).
 
-Nothing here is learnt from scans.  For every joint we pose the template many times with a better but slower rule (dual-quaternion
-skinning with the twist spread over MakeHuman's sub-bones, mixed with a little linear skinning) and regress the difference on the nine
-entries of R - I.  The jaw corrective is what is left of the action "jawOpen" after skinning; the eyelids follow the eyeballs as in
-the actions "eyeLook*".
-"""
-
-from __future__ import annotations
+Nothing here is learnt from scans.  For every joint we pose the template many times with a better but slower rule
+(dual-quaternion skinning with the twist spread over MakeHuman's sub-bones, mixed with a little linear skinning) and
+regress the difference on the nine entries of R - I.  The jaw corrective is what is left of the action "jawOpen"
+after skinning; the eyelids follow the eyeballs as in the actions "eyeLook*"."""
 
 from dataclasses import dataclass
 
@@ -39,7 +36,7 @@ _RANGES = {
 }  # fmt: skip
 _FINGER_RANGE = ((-20, -25, -95), (20, 25, 30))
 _THUMB_RANGE = ((-40, -50, -50), (40, 50, 50))
-#: part of the twist about the bone's axis that a MakeHuman sub-bone follows: joint -> (axis, {bone: share of the twist})
+#: share of the twist about the bone's axis that a MakeHuman sub-bone follows: joint -> (axis, {bone: share})
 _TWISTS = {
     "left_shoulder": ((1.0, 0.0, 0.0), {"upperarm01.L": 0.35}),
     "left_elbow": ((1.0, 0.0, 0.0), {"lowerarm01.L": 0.35}),
@@ -78,11 +75,25 @@ def fit_pose_blendshapes(
             directions[shape.mirror[affected], :, other[joint(name)] - 1] += mirrored
     _add_jaw(source, shape, skinning, directions)
     _add_eyelids(source, skinning, directions)
+    _symmetrise(shape, directions)
     directions[np.abs(directions) < SMALLEST_ENTRY_M] = 0
     return directions.reshape(len(directions), 3, -1)
 
 
-def _fit_joint(source, shape, skinning, name: str, vectors) -> tuple[np.ndarray, Float[np.ndarray, "A 3 9"]]:
+def _symmetrise(shape: ShapeSpace, directions: Float[np.ndarray, "V 3 54 9"]) -> None:
+    """Average with the mirror image, in place (the samples of the central joints are not symmetric)."""
+    for index, other in enumerate(mirrored_joints()[1:] - 1):
+        if other < index:
+            continue
+        here, there = directions[:, :, index].copy(), directions[:, :, other].copy()
+        signs = REFLECT[:, None] * _REFLECT_ROTATION
+        directions[:, :, index] = 0.5 * (here + there[shape.mirror] * signs)
+        directions[:, :, other] = 0.5 * (there + here[shape.mirror] * signs)
+
+
+def _fit_joint(
+    source: MakeHumanSource, shape: ShapeSpace, skinning: Skinning, name: str, vectors: Float[np.ndarray, "N 3"]
+) -> tuple[np.ndarray, Float[np.ndarray, "A 3 9"]]:
     """Vertices affected by a joint and their least-squares response to R - I."""
     below = descendants(joint(name))
     moving = skinning.weights[:, below].sum(1).astype(np.float64)
@@ -126,7 +137,9 @@ def _offsets(bend: _Bend, name: str, rotation: Rotation) -> Float[np.ndarray, "A
     return _undo_skinning(target, bend.vertices, bend.moving, matrix, bend.centre)
 
 
-def _undo_skinning(target, vertices, moving, matrix, centre) -> Float[np.ndarray, "A 3"]:
+def _undo_skinning(
+    target: np.ndarray, vertices: np.ndarray, moving: np.ndarray, matrix: np.ndarray, centre: np.ndarray
+) -> Float[np.ndarray, "A 3"]:
     """x - vertices, where x is what a single moving joint would skin onto `target` (zero where that is ill-posed)."""
     blended = (1 - moving)[:, None, None] * np.eye(3) + moving[:, None, None] * matrix
     safe = np.abs(np.linalg.det(blended)) > 0.05
@@ -153,7 +166,9 @@ def _sub_rotations(name: str, rotation: Rotation) -> dict[str, Rotation]:
     return parts
 
 
-def _dual_quaternion_skin(blend, rotations, shifts, vertices) -> Float[np.ndarray, "A 3"]:
+def _dual_quaternion_skin(
+    blend: np.ndarray, rotations: np.ndarray, shifts: np.ndarray, vertices: np.ndarray
+) -> Float[np.ndarray, "A 3"]:
     """Dual-quaternion linear blending (Kavan et al. 2008, eq. 5-6 and algorithm 1)."""
     real = Rotation.from_matrix(rotations).as_quat(scalar_first=True)
     scalar, vector = real[:, :1], real[:, 1:]
@@ -170,7 +185,7 @@ def _dual_quaternion_skin(blend, rotations, shifts, vertices) -> Float[np.ndarra
     return turned + 2 * (scalar * dual_vector - dual_scalar * vector + np.cross(vector, dual_vector))
 
 
-def _add_jaw(source, shape, skinning, directions) -> None:
+def _add_jaw(source: MakeHumanSource, shape: ShapeSpace, skinning: Skinning, directions: np.ndarray) -> None:
     """Residual of "jawOpen" after skinning, attached to sin(angle) about x: entries (1,2) and (2,1) of R - I."""
     index, motion, hinge = joint("jaw"), source.action("jawOpen").astype(np.float64), skinning.jaw_open
     moving = skinning.weights[:, index].astype(np.float64)
@@ -182,7 +197,7 @@ def _add_jaw(source, shape, skinning, directions) -> None:
     directions[:, :, index - 1, 7] += residual / (2 * hinge[2, 1])
 
 
-def _add_eyelids(source, skinning, directions) -> None:
+def _add_eyelids(source: MakeHumanSource, skinning: Skinning, directions: np.ndarray) -> None:
     """Lids and sockets follow the gaze: vertical motion on sin(angle about x), horizontal on sin(angle about y)."""
     for side, outward in (("Left", 1.0), ("Right", -1.0)):
         index = joint(f"{side.lower()}_eye") - 1

@@ -1,14 +1,12 @@
 """Expression directions from the facial actions: uncentred principal components, so that zero is the neutral face.
 
-40 of the 52 actions are used.  The jaw (jawOpen/Left/Right), the gaze (eyeLook*) and the tongue are left out: the first two are
-joint rotations in this body model.  There are therefore 40 directions and no more.
+40 of the 52 actions are used.  The jaw (jawOpen/Left/Right), the gaze (eyeLook*) and the tongue are left out: the
+first two are joint rotations in this body model.  There are therefore 40 directions and no more.
 
-Plain components of realistic activations spend the first columns on the strong actions of mouth and eyelids and leave the weak
-ones (brows, upper lip) to the end.  So the *order* of the directions comes from activations whose strength is evened out
-(`EVENING`), while their *size* comes from the realistic activations: a coefficient of 1 is one root mean square.
-"""
-
-from __future__ import annotations
+Plain components of realistic activations spend the first columns on the strong actions of mouth and eyelids and
+leave the weak ones (brows, upper lip) to the end.  So the *order* of the directions comes from activations whose
+strength is evened out (`EVENING`), while their *size* comes from the realistic activations: a coefficient of 1 is
+one root mean square."""
 
 from dataclasses import dataclass
 
@@ -27,7 +25,8 @@ _EXCLUDED = ("jawOpen", "jawLeft", "jawRight", "tongueOut", "eyeLook")
 #: how often an action takes part in a face (prefix -> probability); hand-set, 0.2 for the others
 _PROBABILITY = {
     "eyeBlink": 0.35, "mouthSmile": 0.3, "browInner": 0.5, "browOuter": 0.5, "browDown": 0.4, "eyeWide": 0.4,
-    "mouthLeft": 0.08, "mouthRight": 0.08, "cheekSquint": 0.1, "cheekPuff": 0.12, "jawForward": 0.05, "mouthClose": 0.05,
+    "mouthLeft": 0.08, "mouthRight": 0.08, "cheekSquint": 0.1, "cheekPuff": 0.12,
+    "jawForward": 0.05, "mouthClose": 0.05,
 }  # fmt: skip
 
 
@@ -44,9 +43,13 @@ class ExpressionSpace:
 
 
 def fit_expressions(
-    source: MakeHumanSource, shape: ShapeSpace, eyeballs: Bool[np.ndarray, "V"], hidden: Bool[np.ndarray, "V"], seed: int = 3
+    source: MakeHumanSource,
+    shape: ShapeSpace,
+    eyeballs: Bool[np.ndarray, "V"],
+    hidden: Bool[np.ndarray, "V"],
+    seed: int = 3,
 ) -> ExpressionSpace:
-    """Expression directions; `eyeballs` never move, `hidden` vertices (mouth cavity, eye sockets) don't count in the metric."""
+    """Expression directions; `eyeballs` never move, `hidden` vertices (inside the head) don't count in the metric."""
     labels = source.actions.tolist()
     used = [index for index, label in enumerate(labels) if not label.startswith(_EXCLUDED)]
     fields = source.action_shapes()[used].astype(np.float64)

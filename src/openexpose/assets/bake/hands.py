@@ -1,10 +1,8 @@
 """Hand-pose mean and principal components from sampled poses within joint limits (no captured data).
 
-All four fingers close together by a common amount with individual deviations, one finger may stay stretched (pointing), the last joint
-follows the middle one (DIP = 0.62 PIP), the thumb opposes and bends.  Right hands are mirrored left hands.
-"""
-
-from __future__ import annotations
+All four fingers close together by a common amount with individual deviations, one finger may stay stretched
+(pointing), the last joint follows the middle one (DIP = 0.62 PIP), the thumb opposes and bends.  Right hands are
+mirrored left hands."""
 
 from dataclasses import dataclass
 
@@ -43,7 +41,9 @@ def fit_hands(joints: Float[np.ndarray, "55 3"], seed: int = 5) -> HandSpace:
     return HandSpace(mean, components, mean * _MIRROR, components * _MIRROR, values / np.sqrt(SAMPLES))
 
 
-def sample_left_hands(joints: Float[np.ndarray, "55 3"], count: int, rng: np.random.Generator) -> Float[np.ndarray, "N 15 3"]:
+def sample_left_hands(
+    joints: Float[np.ndarray, "55 3"], count: int, rng: np.random.Generator
+) -> Float[np.ndarray, "N 15 3"]:
     """Random left-hand poses, axis-angle per joint in SMPL-X finger order."""
     poses = np.zeros((count, 15, 3))
     closing = rng.beta(1.2, 1.6, count)
@@ -62,7 +62,9 @@ def flexion_axis(joints: Float[np.ndarray, "55 3"], finger: str) -> Float[np.nda
     return unit(np.cross(joints[first + 1] - joints[first], _PALM))
 
 
-def _finger(joints, finger: str, closing, rng: np.random.Generator) -> Float[np.ndarray, "N 3 3"]:
+def _finger(
+    joints: np.ndarray, finger: str, closing: np.ndarray, rng: np.random.Generator
+) -> Float[np.ndarray, "N 3 3"]:
     count, axis = len(closing), flexion_axis(joints, finger)
     knuckle = np.deg2rad(-8 + 88 * closing + 6 * rng.normal(size=count))
     middle = np.deg2rad(2 + 98 * np.clip(closing + 0.08 * rng.normal(size=count), 0, 1))
@@ -85,7 +87,7 @@ def thumb_axes(joints: Float[np.ndarray, "55 3"]) -> tuple[Float[np.ndarray, "3"
     return unit(np.cross(second - root, little - root)), unit(np.cross(third - second, middle - second))
 
 
-def _thumb(joints, closing, rng: np.random.Generator) -> Float[np.ndarray, "N 3 3"]:
+def _thumb(joints: np.ndarray, closing: np.ndarray, rng: np.random.Generator) -> Float[np.ndarray, "N 3 3"]:
     count = len(closing)
     opposition, flexion = thumb_axes(joints)
     amount = np.clip(0.55 * closing + 0.45 * rng.random(count) + 0.1 * rng.normal(size=count), 0, 1)

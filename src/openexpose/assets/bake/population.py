@@ -1,11 +1,9 @@
 """Adults to learn the shape space from: anny's calibrated phenotype distribution plus symmetric local changes.
 
-Phenotypes (gender, age, muscle, weight, height, proportions ...) follow `anny.shape_distribution`, which was calibrated to WHO
-height and weight statistics.  The strengths of the local changes (a longer nose, wider hips ...) are our own choice, not
-population data: 0.12 of the slider on the body and 0.3 on the face (one standard deviation).
-"""
-
-from __future__ import annotations
+Phenotypes (gender, age, muscle, weight, height, proportions ...) follow `anny.shape_distribution`, which was
+calibrated to WHO height and weight statistics.  The strengths of the local changes (a longer nose, wider hips ...)
+are our own choice, not population data: 0.12 of the slider on the body and 0.3 on the face (one standard
+deviation)."""
 
 import types
 
@@ -69,9 +67,12 @@ def _coefficients(source: MakeHumanSource, phenotypes: np.ndarray, local: np.nda
     from anny.models.phenotype import make_phenotype_anchors, phenotype_blendshape_weights
 
     weights = phenotype_blendshape_weights(
-        torch.tensor(phenotypes, dtype=torch.float64), source.phenotypes.tolist(), make_phenotype_anchors(torch.float64),
-        torch.tensor(source.phenotype_mask).double(), extrapolate=False,
-    ).numpy()  # fmt: skip
+        torch.tensor(phenotypes, dtype=torch.float64),
+        source.phenotypes.tolist(),
+        make_phenotype_anchors(torch.float64),
+        torch.tensor(source.phenotype_mask).double(),
+        extrapolate=False,
+    ).numpy()
     coefficients = np.zeros((len(phenotypes), len(source.blendshapes)), np.float32)
     coefficients[:, : weights.shape[1]] = weights
     first_local = weights.shape[1] + len(source.actions)

@@ -1,7 +1,5 @@
 """A small orthographic z-buffer in numpy, to show the baked head to a face-landmark network (authoring only)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +13,7 @@ _AMBIENT = 0.25
 
 @dataclass(frozen=True)
 class View:
-    """Orthographic camera in front of the body: looks along -z after turning the body by yaw (about y), then pitch (about x)."""
+    """Orthographic camera that looks along -z at the body turned by yaw (about y), then by pitch (about x)."""
 
     centre: Float[np.ndarray, "3"]
     """Point of the body shown in the middle of the picture, metres."""
@@ -70,7 +68,10 @@ def rasterise(view: View, vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndar
 
 
 def shade(
-    fragments: Fragments, vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], colours: UInt8[np.ndarray, "V 3"]
+    fragments: Fragments,
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    colours: UInt8[np.ndarray, "V 3"],
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Smoothly lit picture on white."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))

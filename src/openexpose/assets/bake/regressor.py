@@ -1,11 +1,9 @@
 """Joint regressor: every joint a signed combination of skin vertices, weights summing to one.
 
-Ridge regression over the population with an exact sum constraint.  MakeHuman's joint centres move relative to the skin in ways no
-convex combination of nearby vertices follows; signed weights follow them.  Vertices that any facial action moves are never used,
-so expressions cannot move a joint.  Left joints are fitted, right ones mirrored, central ones averaged with their mirror image.
-"""
-
-from __future__ import annotations
+Ridge regression over the population with an exact sum constraint.  MakeHuman's joint centres move relative to the
+skin in ways no convex combination of nearby vertices follows; signed weights follow them.  Vertices that any facial
+action moves are never used, so expressions cannot move a joint.  Left joints are fitted, right ones mirrored,
+central ones averaged with their mirror image."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -46,8 +44,10 @@ def _ridge(offsets: Float[np.ndarray, "N C 3"]) -> Float[np.ndarray, "C"]:
     return weights / weights.sum()
 
 
-def _candidates(index: int, shape: ShapeSpace, skinning: Skinning, moved, rng: np.random.Generator) -> Int[np.ndarray, "C"]:
-    """Still vertices skinned to the joint, its parent or its children: the nearest half, and a random half within 25 cm."""
+def _candidates(
+    index: int, shape: ShapeSpace, skinning: Skinning, moved: np.ndarray, rng: np.random.Generator
+) -> Int[np.ndarray, "C"]:
+    """Still vertices skinned to the joint or its neighbours: the nearest half, and a random half within 25 cm."""
     name, weights = JOINTS[index], skinning.weights
     near = (weights[:, index] > 0.02) | (weights[:, max(PARENTS[index], 0)] > 0.02)
     for child in np.flatnonzero(np.array(PARENTS) == index):

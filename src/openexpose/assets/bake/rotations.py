@@ -1,7 +1,5 @@
 """Rotations between directions and frames, batched over people (numpy and scipy; bake only)."""
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation

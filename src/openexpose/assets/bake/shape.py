@@ -1,7 +1,5 @@
 """Template, shape directions and mirror map, learnt from a population of unposed adults."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

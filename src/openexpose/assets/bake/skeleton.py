@@ -2,17 +2,19 @@
 
 Names, order and parents are those of the SMPL-X file format.  Positions come from MakeHuman's rig alone:
 
-* limbs, neck, head, clavicles, eyes, fingers: the head of the bone of that name (`FINGERS`: MakeHuman counts the thumb 1);
-* pelvis: head of `spine05`, the lowest vertebral bone (lumbo-sacral joint), where MakeHuman's two pelvis bones also start;
-* spine1, spine2, spine3: heads of `spine03`, `spine02`, `spine01`.  MakeHuman has five vertebral bones below the neck and the
-  format has room for four joints; leaving out `spine04` divides the trunk most evenly (its skin stays with the pelvis);
+* limbs, neck, head, clavicles, eyes, fingers: the head of the bone of that name (`FINGERS`: MakeHuman counts the
+  thumb 1);
+* pelvis: head of `spine05`, the lowest vertebral bone (lumbo-sacral joint), where MakeHuman's two pelvis bones also
+  start;
+* spine1, spine2, spine3: heads of `spine03`, `spine02`, `spine01`.  MakeHuman has five vertebral bones below the
+  neck and the format has room for four joints; leaving out `spine04` divides the trunk most evenly (its skin stays
+  with the pelvis);
 * foot: mean of the five toe roots (one joint bends all toes);
-* jaw: a point between the heads of `jaw` and `head`, fitted so that the CC0 action "jawOpen" is a pure hinge (`skinning.py`).
+* jaw: a point between the heads of `jaw` and `head`, fitted so that the CC0 action "jawOpen" is a pure hinge
+  (`skinning.py`).
 
-Metacarpals, twist bones (`*02`), `shoulder01`, `breast` and face bones have no joint of their own and follow their parent's.
-"""
-
-from __future__ import annotations
+Metacarpals, twist bones (`*02`), `shoulder01`, `breast` and face bones have no joint of their own and follow their
+parent's."""
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -1,7 +1,5 @@
 """Skinning weights: MakeHuman's bone weights merged into 55 joints, the jaw's solved from the action "jawOpen"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +61,9 @@ def _jaw_hinge(source: MakeHumanSource, jaw_weight: Float[np.ndarray, "V"]) -> F
     return exp_rotation(vector * np.array([1.0, 0.0, 0.0]))
 
 
-def _jaw_weights(source: MakeHumanSource, shape: ShapeSpace, merged, hinge) -> Float[np.ndarray, "V"]:
+def _jaw_weights(
+    source: MakeHumanSource, shape: ShapeSpace, merged: np.ndarray, hinge: np.ndarray
+) -> Float[np.ndarray, "V"]:
     """Least-squares weight w of `jawOpen = w (R - I)(x - pivot)`, drawn to the rig's own weight where nothing moves.
 
     By eye the rig's own jaw weights reach too far down the neck and not far enough up the cheek.

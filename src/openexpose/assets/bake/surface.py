@@ -1,7 +1,5 @@
 """Nearest points on a triangle mesh (brute force; the bake asks for a thousand points)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +13,9 @@ class Surface:
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
 
-    def nearest(self, point: Float[np.ndarray, "3"], allowed: Bool[np.ndarray, "F"]) -> tuple[int, Float[np.ndarray, "3"]]:
+    def nearest(
+        self, point: Float[np.ndarray, "3"], allowed: Bool[np.ndarray, "F"]
+    ) -> tuple[int, Float[np.ndarray, "3"]]:
         """Triangle among `allowed` and barycentric weights of the surface point nearest to `point`."""
         rows = np.flatnonzero(allowed)
         corners = self.vertices[self.faces[rows]]
@@ -30,10 +30,12 @@ class Surface:
 
 
 def _nearest_weights(corners: Float[np.ndarray, "F 3 3"], point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "F 3"]:
-    """Barycentric weights of the point of every triangle nearest to `point`: inside if it falls there, else on an edge."""
+    """Barycentric weights of the point of every triangle nearest to `point`, inside it or on an edge."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     ab, ac, ap = b - a, c - a, point - a
-    gram = np.stack([np.stack([(ab * ab).sum(1), (ab * ac).sum(1)], 1), np.stack([(ab * ac).sum(1), (ac * ac).sum(1)], 1)], 1)
+    gram = np.stack(
+        [np.stack([(ab * ab).sum(1), (ab * ac).sum(1)], 1), np.stack([(ab * ac).sum(1), (ac * ac).sum(1)], 1)], 1
+    )
     gram += 1e-18 * np.eye(2)
     inner = np.linalg.solve(gram, np.stack([(ab * ap).sum(1), (ac * ap).sum(1)], 1)[..., None])[..., 0]
     candidates = [np.stack([1 - inner.sum(1), inner[:, 0], inner[:, 1]], axis=1)]

@@ -2,18 +2,17 @@
 
 The zero pose is defined by anatomy and by MakeHuman's own bone heads, nothing else:
 
-* arm: upper arm and forearm along +-x, the elbow's hinge axis vertical (the forearm swings forward), palm facing down;
-* shoulder girdle: of the arm's elevation, one third comes from the girdle (scapulo-humeral rhythm 2:1), half of that in the
-  clavicle and half in MakeHuman's `shoulder01`;
+* arm: upper arm and forearm along +-x, the elbow's hinge axis vertical (the forearm swings forward), palm facing
+  down;
+* shoulder girdle: of the arm's elevation, one third comes from the girdle (scapulo-humeral rhythm 2:1), half of
+  that in the clavicle and half in MakeHuman's `shoulder01`;
 * forearm twist (pronation) spread along `lowerarm01`/`lowerarm02`, upper-arm twist along `upperarm01`/`upperarm02`;
 * fingers: three phalanges in one line, in the palm plane, each finger in its own natural direction (knuckle to tip,
   projected into the palm plane, mean over people);
 * thumb: metacarpal and phalanges in one line, in the palm plane, abducted 45 deg from the middle finger;
-* legs: the mechanical axis (hip centre to ankle) vertical seen from the front; the knee keeps MakeHuman's slight bend;
-* trunk, neck, head, feet, face: as MakeHuman binds them (upright).
-"""
-
-from __future__ import annotations
+* legs: the mechanical axis (hip centre to ankle) vertical seen from the front; the knee keeps MakeHuman's slight
+  bend;
+* trunk, neck, head, feet, face: as MakeHuman binds them (upright)."""
 
 import numpy as np
 from jaxtyping import Float
@@ -46,8 +45,8 @@ def zero_pose(
 def _bone_rotations(source: MakeHumanSource, heads: np.ndarray, tails: np.ndarray) -> Float[np.ndarray, "N B 3 3"]:
     """World rotation of every bone about its head."""
     rotations = np.tile(np.eye(3), (*heads.shape[:2], 1, 1))
-    for sign, letter in ((1.0, "L"), (-1.0, "R")):
-        side = _Side(source, heads, tails, rotations, sign, letter)
+    for letter in ("L", "R"):
+        side = _Side(source, heads, tails, rotations, letter)
         side.straighten_arm()
         side.straighten_fingers()
         side.straighten_leg()
@@ -57,10 +56,12 @@ def _bone_rotations(source: MakeHumanSource, heads: np.ndarray, tails: np.ndarra
 class _Side:
     """One half of the body; `sign` is +1 on the subject's left (x > 0).  Writes into `rotations`."""
 
-    def __init__(self, source: MakeHumanSource, heads, tails, rotations, sign: float, letter: str) -> None:  # noqa: PLR0913
+    def __init__(
+        self, source: MakeHumanSource, heads: np.ndarray, tails: np.ndarray, rotations: np.ndarray, letter: str
+    ) -> None:
         self.source, self.heads, self.tails, self.rotations = source, heads, tails, rotations
-        self.sign, self.letter = sign, letter
-        self.out = np.array([sign, 0.0, 0.0])
+        self.sign, self.letter = (1.0 if letter == "L" else -1.0), letter
+        self.out = np.array([self.sign, 0.0, 0.0])
 
     def head(self, bone: str) -> np.ndarray:
         return self.heads[:, self.source.bone(f"{bone}.{self.letter}")]
@@ -116,12 +117,15 @@ class _Side:
         axis = self.head("foot") - self.head("upperleg01")
         angle = -np.arctan2(axis[:, 0], -axis[:, 1])
         turn = axis_rotation(_FORWARD, angle)
+        # the turn fades in over the hip's bones, so that no skin takes it all at once
         self.turn(axis_rotation(_FORWARD, 0.2 * angle), "pelvis")
         self.turn(axis_rotation(_FORWARD, 0.7 * angle), "upperleg01")
         self.turn(turn, "upperleg02", "lowerleg01", "lowerleg02")
 
 
-def _skin(source: MakeHumanSource, vertices, heads, rotations) -> tuple[np.ndarray, np.ndarray]:
+def _skin(
+    source: MakeHumanSource, vertices: np.ndarray, heads: np.ndarray, rotations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Linear blend skinning with all of MakeHuman's bones, given world rotations about the bone heads."""
     posed = np.zeros_like(heads)
     for bone, parent in enumerate(source.bone_parents):

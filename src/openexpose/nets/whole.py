@@ -1,0 +1,158 @@
+"""The whole-body network in torch: what the runtime's pipeline computes, with gradients all the way through.
+
+    pictures ──► body crop ──► body network ──► joints in the picture ──► crops of hands and face   (attention)
+                                    │                                             │
+                                    │ conditions                crops from the ORIGINAL pictures
+                                    ▼                                             ▼
+                                  merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
+
+Losses of the hand and face networks reach the body network by two ways: through the conditions (start vectors), and
+through the attention (where the crops lie; paper, section 3.2). Choices between looks, and of the parts that are too
+little seen to be merged, have no gradient. Twin of :mod:`openexpose.predict.pipeline`; a test holds both equal.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from openexpose.nets.attention import Crops, attention_crop, crops_from_boxes, sample_crops, trunk_crop
+from openexpose.nets.body_layer import BodyLayer
+from openexpose.nets.decode import Decoded, decode
+from openexpose.nets.merge import PinholeCamera, condition, merge_part, place_body
+from openexpose.nets.part import PartNet
+from openexpose.nets.trunk import TrunkOutput
+from openexpose.predict.bundle import PartConfig
+
+ATTENDED: dict[str, str] = {"right_hand": "hand", "left_hand": "hand", "face": "face"}
+"""What the body's attention looks at, and the network that answers: one hand network serves both hands."""
+
+
+@dataclass(frozen=True)
+class PartAnswer:
+    """A part network's answer: where it looked, what the trunk saw, and its parameters, in the crop's frame."""
+
+    crops: Crops
+    seen: TrunkOutput
+    stages: list[Float[Tensor, "n size"]]
+    """Parameter vectors of all stages."""
+    parameters: Decoded
+    """The last stage, decoded."""
+    used: Bool[Tensor, "n"]
+    """Whether the part was seen well enough to be merged."""
+
+
+@dataclass(frozen=True)
+class WholeBody:
+    """People in the full camera's frame."""
+
+    pose: Float[Tensor, "n 55 3 3"]
+    betas: Float[Tensor, "n 10"]
+    expression: Float[Tensor, "n 20"]
+    transl: Float[Tensor, "n 3"]
+    """Metres; vertices are LBS(pose, betas, expression) + transl."""
+    answers: dict[str, PartAnswer]
+    """By part: ``body``, and with attention ``right_hand``, ``left_hand`` (a right one, in a mirrored crop), ``face``."""
+
+
+class WholeBodyNet(nn.Module):
+    """Body, hand and face networks, joined by attention, conditions and merge.
+
+    Args:
+        parts: the networks ``body``, ``hand`` and ``face``.
+        configs: how each is run (a bundle's ``parts``).
+        layer: the body model, shared with the networks' residual feedback.
+    """
+
+    def __init__(self, parts: dict[str, PartNet], configs: dict[str, PartConfig], layer: BodyLayer) -> None:
+        super().__init__()
+        self.parts, self.configs, self.layer = nn.ModuleDict(parts), configs, layer
+
+    def forward(
+        self,
+        pictures: Float[Tensor, "m 3 h w"],
+        boxes: Float[Tensor, "n 4"],
+        camera: PinholeCamera,
+        attention: bool = True,
+    ) -> WholeBody:
+        """People from pictures and their boxes.
+
+        Args:
+            pictures: original pictures, RGB 0..1: one for each person, or one for all.
+            boxes: box (x1, y1, x2, y2) of each person, pixels.
+            camera: pinhole camera of each person's picture, or one for all.
+            attention: False: the body network alone (first row of the paper's ablation).
+        """
+        body = self.look_and_answer(pictures, "body", crops_from_boxes(boxes, self.configs["body"].crop_scale))
+        pose, transl = place_body(self.layer, body.parameters, body.crops, camera)
+        estimate = replace(body.parameters, pose=pose)
+        whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body})
+        if attention:
+            for part, crops in self.attend(estimate, transl, camera).items():
+                answer = self.look_and_answer(pictures, ATTENDED[part], crops, estimate, camera)
+                whole = self.merge(whole, part, answer, camera)
+        return whole
+
+    def attend(self, body: Decoded, transl: Float[Tensor, "n 3"], camera: PinholeCamera) -> dict[str, Crops]:
+        """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
+        points = self.layer.keypoints(body.pose, body.betas, body.expression) + transl[:, None]
+        projected, crops = camera.project(points), {}
+        for part, network in ATTENDED.items():
+            config = self.configs[network]
+            crops[part] = attention_crop(projected, part, config.crop_scale, config.upright)
+        return crops
+
+    def look_and_answer(
+        self,
+        pictures: Float[Tensor, "m 3 h w"],
+        network: str,
+        crops: Crops,
+        body: Decoded | None = None,
+        camera: PinholeCamera | None = None,
+    ) -> PartAnswer:
+        """Run a network in crops, from the body's estimate or, without one, from its own mean."""
+        net = self.parts[network]
+        crops, seen = self._look(pictures, network, crops)
+        start = None
+        if body is not None and camera is not None:
+            start = condition(net.spec, body, net.regressor.mean, crops, camera)
+        stages = net.regressor(seen, start)
+        used = seen.presence >= self.configs[network].min_presence
+        return PartAnswer(crops, seen, stages, decode(stages[-1], net.spec), used)
+
+    def merge(self, whole: WholeBody, part: str, answer: PartAnswer, camera: PinholeCamera) -> WholeBody:
+        """Put a part's answer into the body where the part was seen (paper, eq. 5)."""
+        spec = self.parts[ATTENDED[part]].spec
+        pose = merge_part(whole.pose, spec, answer.parameters, answer.crops, camera, answer.used)
+        expression = whole.expression
+        if spec.num_expression:
+            expression = torch.where(answer.used[:, None], answer.parameters.expression, expression)
+        return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
+
+    def _look(self, pictures: Tensor, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
+        """Look at crops; then, if the trunk likes a crop of its own, at that one, and keep the better look."""
+        seen = self._trunk(pictures, network, crops)
+        if not self.configs[network].own_crop:
+            return crops, seen
+        own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
+        sane = (own.side_px > 0.1 * crops.side_px) & (own.side_px < 4.0 * crops.side_px) & (own.side_px > 4.0)
+        sane &= seen.presence > 0.3
+        if not sane.any():
+            return crops, seen
+        own = crops.where(sane, own)
+        again = self._trunk(pictures, network, own)
+        use = sane & (again.presence > seen.presence - 0.3)
+        return crops.where(use, own), _choose(seen, again, use)
+
+    def _trunk(self, pictures: Tensor, network: str, crops: Crops) -> TrunkOutput:
+        return self.parts[network].trunk(sample_crops(pictures, crops, self.configs[network].size))
+
+
+def _choose(first: TrunkOutput, second: TrunkOutput, use: Bool[Tensor, "n"]) -> TrunkOutput:
+    """Rows of ``second`` where ``use`` is true, else of ``first``."""
+    rows = {}
+    for name, mine in vars(first).items():
+        theirs = getattr(second, name)
+        rows[name] = None if mine is None else torch.where(use.view(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+    return TrunkOutput(**rows)
