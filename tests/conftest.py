@@ -20,7 +20,7 @@ def random_weights(folder: Path, *, feedback: bool) -> Path:
     from openexpose.nets.checkpoint import RegressorConfig, build_regressor, save_regressor
     from openexpose.predict.parts import SPECS
 
-    for seed, (part, numbers) in enumerate({"body": 1425, "hand": 1320, "face": 2200}.items()):
+    for seed, (part, numbers) in enumerate({"body": 1425, "hand": 1299, "face": 2200}.items()):
         torch.manual_seed(seed)
         config = RegressorConfig(part, numbers, hidden=8, stages=2, feedback=feedback)
         regressor = build_regressor(config)

@@ -141,8 +141,8 @@ def test_upright_frontal_person_has_global_orientation_diag_1_m1_m1(body: BodyMo
 def test_order_of_joints_and_keypoints(body: BodyModel) -> None:
     assert (len(JOINT_NAMES), len(KEYPOINT_NAMES), len(set(KEYPOINT_NAMES))) == (55, 144, 144)
     assert KEYPOINT_NAMES[:55] == JOINT_NAMES
-    known = "pelvis head left_wrist jaw left_index1 left_pinky1 left_thumb1 right_index1 nose right_eye left_eye".split()
-    known += "left_thumb right_pinky right_eye_brow1 right_contour_1 contour_middle left_contour_1".split()
+    known = "pelvis head left_wrist jaw left_index1 left_pinky1 left_thumb1 right_index1 nose right_eye".split()
+    known += "left_eye left_thumb right_pinky right_eye_brow1 right_contour_1 contour_middle left_contour_1".split()
     places = [0, 15, 20, 22, 25, 31, 37, 40, 55, 56, 57, 66, 75, 76, 127, 135, 143]
     assert [KEYPOINT_NAMES[place] for place in places] == known
     np.testing.assert_array_equal(PARENTS, body.parents)
@@ -185,6 +185,29 @@ def test_torch_decodes_like_numpy(spec: PartSpec) -> None:
     ours, theirs = decode(vector, spec), torch_decode.decode(torch.from_numpy(vector), spec)
     for name in ("pose", "betas", "expression", "camera"):
         np.testing.assert_allclose(getattr(theirs, name).numpy(), getattr(ours, name), atol=1e-5, err_msg=name)
+
+
+def test_losses_vanish_at_the_truth_and_only_there(body: BodyModel) -> None:
+    torch = pytest.importorskip("torch")
+    from openexpose.losses import LossWeights, PartTarget, part_loss
+    from openexpose.nets.body_layer import BodyLayer
+    from openexpose.nets.decode import decode as torch_decode
+
+    rng, points_of = np.random.default_rng(9), list(HAND.keypoints)
+    vectors = [torch.tensor(encode(random_parameters(rng, HAND, 3), HAND)) for _ in range(2)]
+    truth, other = (torch_decode(vector, HAND) for vector in vectors)
+    layer = BodyLayer(body)
+    points, others = (layer.keypoints(a.pose, a.betas, a.expression)[:, points_of] for a in (truth, other))
+    points, others = points - points[:, :1], others - others[:, :1]
+    projected = truth.camera[:, None, :1] * (points[..., :2] + truth.camera[:, None, 1:])
+    seen = torch.ones(points.shape[:2])
+    target = PartTarget(truth.pose, truth.betas, truth.expression, points, projected, seen, truth.camera)
+    arguments = target, list(HAND.pose_slots), torch.ones(len(points_of)), LossWeights()
+    assert all(float(term) == pytest.approx(0, abs=1e-5) for term in part_loss(truth, points, *arguments).values())
+    terms = part_loss(other, others, *arguments)
+    assert all(float(term) > 1e-3 for name, term in terms.items() if name != "expression")
+    naive = 5.0 * np.abs(others.numpy() - points.numpy()).sum(-1).mean()
+    assert float(terms["points"]) == pytest.approx(naive, rel=1e-5)
 
 
 @pytest.mark.parametrize("part", ["left_hand", "right_hand"])

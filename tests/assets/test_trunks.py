@@ -12,13 +12,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from openexpose.assets import packages
-from openexpose.nets.onnx_export import halve_weights
 from openexpose.assets.packages import NpmPackage, take_files
 from openexpose.assets.tflite import read_graph
 from openexpose.assets.tflite_ops import same_padding
 from openexpose.assets.trunk_nets import refine_by_heat
 from openexpose.assets.trunks import import_trunks
 from openexpose.errors import InputError
+from openexpose.nets.onnx_export import halve_weights
 
 
 def _package(tmp_path, content=b"weights", **changes):

@@ -50,7 +50,7 @@ def test_bundle(calls) -> None:
 
 def test_synth(calls, capsys) -> None:
     calls.record("openexpose.synth.dataset.synth", iter([Path("a"), Path("b")]))
-    assert main(["synth", "--kind", "hands", "--count", "20", "--shard-size", "10", "--out", "o", "--seed", "7"]) == 0
+    assert main(["synth", "--preset", "hands", "--count", "20", "--shard-size", "10", "--out", "o", "--seed", "7"]) == 0
     job, out = calls.args
     assert (job.kind, job.count, job.shard_size, job.seed, out) == ("hands", 20, 10, 7, Path("o"))
     assert "20 crops in 2 shards" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_import_trunks(calls) -> None:
     [
         ["train", "--part", "face", "--shards", "s", "--out", "o"],
         ["bundle", "--weights", "w", "--out", "o"],
-        ["synth", "--kind", "body", "--count", "1", "--out", "o"],
+        ["synth", "--preset", "body", "--count", "1", "--out", "o"],
         ["assets", "bake-body", "--out", "o"],
         ["assets", "import-trunks", "--out", "o"],
     ],

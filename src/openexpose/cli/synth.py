@@ -17,7 +17,7 @@ class Synth:
     The same seed renders the same pictures; a stopped run goes on where it was.
     """
 
-    kind: Literal["body", "hands", "faces"]
+    preset: Literal["body", "hands", "faces"]
     """What the crops show."""
     count: int
     """Number of crops."""
@@ -41,7 +41,7 @@ class Synth:
 
         from openexpose.synth.dataset import SynthJob, synth
 
-        job = SynthJob(self.kind, self.count, self.seed, self.shard_size, self.body, self.assets)
+        job = SynthJob(self.preset, self.count, self.seed, self.shard_size, self.body, self.assets)
         total = -(-self.count // max(1, self.shard_size))
         shards = synth(job, self.out, workers=self.workers)
         done = sum(1 for _ in tqdm(shards, total=total, unit="shard", disable=not sys.stderr.isatty()))

@@ -93,10 +93,6 @@ def locate(
     transposed = np.swapaxes(system, -1, -2)
     translation = np.linalg.solve(transposed @ system, transposed @ value[..., None])[..., 0]
     nearest = 0.1 - points_m[..., 2].min(-1)
-    too_near = translation[..., 2] < nearest
-    scale = np.where(too_near, nearest / np.where(translation[..., 2] == 0, 1.0, translation[..., 2]), 1.0)
-    return np.where(
-        too_near[..., None],
-        np.stack([*np.moveaxis(translation[..., :2], -1, 0), nearest], -1),
-        translation * scale[..., None],
-    )
+    depth = np.maximum(translation[..., 2], nearest)
+    factor = np.where(translation[..., 2] > 1e-3, depth / np.maximum(translation[..., 2], 1e-3), 1.0)
+    return np.concatenate([translation[..., :2] * factor[..., None], depth[..., None]], -1)

@@ -24,7 +24,7 @@ _REST_SCALE = {"body": 0.9, "hand": 5.0, "face": 6.0}
 
 
 def rest_vector(spec: PartSpec) -> Float[Tensor, "size"]:
-    """Parameter vector of a part at rest, facing the camera, about as large as its crop: an untrained network's start."""
+    """Parameter vector of a part at rest that faces the camera and about fills its crop: where fresh networks start."""
     rotations = torch.eye(3).repeat(len(spec.pose_slots), 1, 1)
     rotations[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     raw_scale = math.log(math.expm1(_REST_SCALE[spec.name]))

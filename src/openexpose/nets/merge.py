@@ -65,7 +65,9 @@ def locate(
     value = (target * points[..., 2:] - points[..., :2]).flatten(1)
     translation = torch.linalg.solve(system.mT @ system, system.mT @ value[..., None])[..., 0]
     depth = torch.maximum(translation[:, 2], _NEAREST_M - points[..., 2].amin(1))
-    return torch.cat([translation[:, :2], depth[:, None]], 1).to(points_m.dtype)
+    found = translation[:, 2]
+    factor = torch.where(found > 1e-3, depth / found.clamp_min(1e-3), torch.ones_like(found))
+    return torch.cat([translation[:, :2] * factor[:, None], depth[:, None]], 1).to(points_m.dtype)
 
 
 def place_body(layer: BodyLayer, answer: Decoded, crops: Crops, camera: PinholeCamera) -> tuple[Tensor, Tensor]:

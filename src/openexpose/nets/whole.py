@@ -12,6 +12,7 @@ little seen to be merged, have no gradient. Twin of :mod:`openexpose.predict.pip
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -53,7 +54,7 @@ class WholeBody:
     transl: Float[Tensor, "n 3"]
     """Metres; vertices are LBS(pose, betas, expression) + transl."""
     answers: dict[str, PartAnswer]
-    """By part: ``body``, and with attention ``right_hand``, ``left_hand`` (a right one, in a mirrored crop), ``face``."""
+    """By part: ``body``, and with attention ``right_hand``, ``left_hand`` (as a right one, mirrored), ``face``."""
 
 
 class WholeBodyNet(nn.Module):
@@ -112,7 +113,7 @@ class WholeBodyNet(nn.Module):
         camera: PinholeCamera | None = None,
     ) -> PartAnswer:
         """Run a network in crops, from the body's estimate or, without one, from its own mean."""
-        net = self.parts[network]
+        net = self._net(network)
         crops, seen = self._look(pictures, network, crops)
         start = None
         if body is not None and camera is not None:
@@ -123,7 +124,7 @@ class WholeBodyNet(nn.Module):
 
     def merge(self, whole: WholeBody, part: str, answer: PartAnswer, camera: PinholeCamera) -> WholeBody:
         """Put a part's answer into the body where the part was seen (paper, eq. 5)."""
-        spec = self.parts[ATTENDED[part]].spec
+        spec = self._net(ATTENDED[part]).spec
         pose = merge_part(whole.pose, spec, answer.parameters, answer.crops, camera, answer.used)
         expression = whole.expression
         if spec.num_expression:
@@ -145,13 +146,16 @@ class WholeBodyNet(nn.Module):
         use = sane & (again.presence > seen.presence - 0.3)
         return crops.where(use, own), _choose(seen, again, use)
 
+    def _net(self, network: str) -> PartNet:
+        return cast(PartNet, self.parts[network])
+
     def _trunk(self, pictures: Tensor, network: str, crops: Crops) -> TrunkOutput:
-        return self.parts[network].trunk(sample_crops(pictures, crops, self.configs[network].size))
+        return self._net(network).trunk(sample_crops(pictures, crops, self.configs[network].size))
 
 
 def _choose(first: TrunkOutput, second: TrunkOutput, use: Bool[Tensor, "n"]) -> TrunkOutput:
     """Rows of ``second`` where ``use`` is true, else of ``first``."""
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, mine in vars(first).items():
         theirs = getattr(second, name)
         rows[name] = None if mine is None else torch.where(use.view(-1, *[1] * (mine.ndim - 1)), theirs, mine)

@@ -95,9 +95,9 @@ def suppress_overlaps(
 class Detector:
     """The person detector of a bundle; construction loads the network, calling it finds people."""
 
-    def __init__(self, path: Path, *, threads: int = 1, threshold: float = THRESHOLD):
+    def __init__(self, path: Path, *, threads: int = 1, device: str = "cpu", threshold: float = THRESHOLD):
         """Load `detector.onnx`. Raises `InputError` when the file is missing, not ONNX or another network."""
-        self._session = open_session(path, threads, "cpu")
+        self._session = open_session(path, threads, device)
         outputs = [output.name for output in self._session.get_outputs()]
         if outputs != ["score", "distance"]:
             raise InputError(got=f"{path} with outputs {outputs}", expected="score, distance", fix="check the bundle")

@@ -27,7 +27,7 @@ _HAND_EDGES = (
 )
 _FACE_MESH_68 = (
     *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
-    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 1, 98, 97, 2, 326, 327),
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
 )
@@ -99,13 +99,13 @@ def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: floa
         scale: side over the longer side of the box of the part's joints.
         turn: turn the crop so that fingers or forehead point up; the box is then drawn in the turned frame.
     """
-    first, second = _UP[part]
+    first, second = UP[part]
     angle = upright(projected_px[:, first], projected_px[:, second]) if turn else np.zeros(len(projected_px))
     points = projected_px[:, PARTS["head" if part == "face" else part]]
     return turned_crop(points, angle, scale, 0.0, part == "left_hand")
 
 
-_UP = {
+UP = {
     "left_hand": indices("left_wrist", "left_middle1"),
     "right_hand": indices("right_wrist", "right_middle1"),
     "face": indices("contour_middle", "nose1"),

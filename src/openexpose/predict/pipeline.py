@@ -7,39 +7,30 @@ boxes ──► body crop ──► body network ──► joints in the picture
                            merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from openexpose.body.keypoints import INDEX, PARTS
 from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop, crop_from_boxes
 from openexpose.geometry.camera import default_focal_px, project_perspective
 from openexpose.image.crop import sample_crop
-from openexpose.people import People, zero_pose
+from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
+from openexpose.predict.collect import Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import TRUNK_CROPS, attention_crop, joint_visibility
+from openexpose.predict.landmarks import TRUNK_CROPS, attention_crop
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, PartParameters, decode, encode
 
 Array = np.ndarray
 
 PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """A part network's answer: where it looked, what the trunk saw, and the decoded parameters."""
-
-    crop: Crop
-    seen: Seen
-    parameters: PartParameters
 
 
 class Predictor:
@@ -80,7 +71,7 @@ class Predictor:
         """The person detector of the bundle."""
         if self.config.detector is None:
             raise InputError("a bundle without a person detector", "boxes", "Give them with --boxes.")
-        return Detector(self.folder / self.config.detector, threads=self.threads)
+        return Detector(self.folder / self.config.detector, threads=self.threads, device=self.device)
 
     def __call__(
         self,
@@ -138,7 +129,7 @@ class Predictor:
         self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, attention: bool, watch: Stopwatch
     ) -> People:
         if not len(boxes):
-            return _assemble(pixels, boxes, camera, None, None, {})
+            return nobody(camera, (pixels.shape[1], pixels.shape[0]))
         runner = self.parts["body"]
         crop = crop_from_boxes(boxes, runner.config.crop_scale)
         start = np.repeat(runner.mean[None], len(boxes), 0)
@@ -155,8 +146,8 @@ class Predictor:
                 answer = self._part(pixels, name, region, estimate, camera, watch)
                 with watch.stage("merge"):
                     placed, expression, presences[name] = self._merge(name, answer, placed, expression, camera)
-        answer = _Answer(crop, seen, replace(body, pose=placed.pose, expression=expression))
-        return _assemble(pixels, boxes, camera, answer, placed, presences)
+        answer = Answer(runner.spec, crop, seen, replace(body, pose=placed.pose, expression=expression))
+        return collect(boxes, camera, (pixels.shape[1], pixels.shape[0]), answer, placed, presences)
 
     def _attend(self, body: PartParameters, placed: Located, camera: FullCamera) -> dict[str, Crop]:
         """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
@@ -176,7 +167,7 @@ class Predictor:
         body: PartParameters | None,
         camera: FullCamera,
         watch: Stopwatch,
-    ) -> _Answer:
+    ) -> Answer:
         """Run the hand or face network in crops, from the body's estimate or, without one, from its own mean."""
         network = _network(name)
         runner = self.parts[network]
@@ -185,10 +176,10 @@ class Predictor:
             mean = decode(np.repeat(runner.mean[None], len(crop.side_px), 0), runner.spec)
             start = mean if body is None else condition(runner.spec, body, mean, crop, camera)
             vector = runner.regress(seen, encode(start, runner.spec))
-            return _Answer(crop, seen, decode(vector, runner.spec))
+            return Answer(runner.spec, crop, seen, decode(vector, runner.spec))
 
     def _merge(
-        self, name: str, answer: _Answer, placed: Located, expression: Array, camera: FullCamera
+        self, name: str, answer: Answer, placed: Located, expression: Array, camera: FullCamera
     ) -> tuple[Located, Array, Array]:
         """Put a part's answer into the body where the part was seen; returns the body, expression, and presence."""
         runner = self.parts[_network(name)]
@@ -202,7 +193,7 @@ class Predictor:
     def _look(
         self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, any_turn: bool = False
     ) -> tuple[Crop, Seen]:
-        """Look at crops; then, if the trunk likes a crop of its own, at that one, and keep the better look.
+        """Look at crops; then, if the trunk likes a crop of its own, at that one, unless the part is then hardly there.
 
         ``any_turn``: nobody knows which way is up: look at all four quarter turns and go on from the best.
         """
@@ -237,9 +228,10 @@ class Predictor:
     def _lone_part(self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, watch: Stopwatch) -> People:
         """One part network alone: the rest of the body stays at rest."""
         name = part.replace("-", "_")
+        size = (pixels.shape[1], pixels.shape[0])
         given = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, float).reshape(-1, 4)
         if boxes is not None and not len(given):
-            return replace(_assemble(pixels, given, camera, None, None, {}), part=part)
+            return replace(nobody(camera, size), part=part)
         runner = self.parts[_network(name)]
         if len(given):
             crop = crop_from_boxes(given, runner.config.crop_scale)
@@ -249,21 +241,12 @@ class Predictor:
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
         with watch.stage("merge"):
             placed = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
-        people = _assemble(pixels, given, camera, answer, placed, {name: answer.seen.presence})
-        presence = answer.seen.presence
-        only = np.repeat(presence[:, None], 144, 1) if name == "face" else _hand_confidence(presence, name)
-        return replace(people, part=part, joint_confidence=only)
+        return replace(collect(given, camera, size, answer, placed, {name: answer.seen.presence}), part=part)
 
 
 def _network(part: str) -> str:
     """The network that answers for a part: one hand network serves both hands."""
     return "face" if part == "face" else "hand"
-
-
-def _hand_confidence(presence: Array, name: str) -> Float[Array, "n 144"]:
-    confidence = np.zeros((len(presence), 144))
-    confidence[:, PARTS[name]] = presence[:, None]
-    return confidence
 
 
 def _choose(first: Crop, second: Crop, use: Array) -> Crop:
@@ -274,63 +257,3 @@ def _choose(first: Crop, second: Crop, use: Array) -> Crop:
         np.where(use, second.angle_rad, first.angle_rad),
         first.mirrored,
     )
-
-
-def _assemble(
-    pixels: Array,
-    boxes: Float[Array, "p 4"],
-    camera: FullCamera,
-    answer: _Answer | None,
-    placed: Located | None,
-    presences: dict[str, Array],
-) -> People:
-    """The record of the results; empty without an answer."""
-    count = len(boxes)
-    height, width = pixels.shape[:2]
-    if answer is None or placed is None:
-        blank = PartParameters(
-            zero_pose(0), np.zeros((0, BODY.num_betas)), np.zeros((0, BODY.num_expression)), boxes[:, :3]
-        )
-        crop = Crop(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
-        nothing = np.zeros((0, 144))
-        confidence, parts, transl = nothing, nothing[:, :4], nothing[:, :3]
-        parameters = blank
-    else:
-        parameters, crop, transl = answer.parameters, answer.crop, placed.transl
-        confidence, parts = _confidences(answer.seen, presences)
-        parameters = replace(parameters, pose=placed.pose)
-    c, s = np.cos(crop.angle_rad), np.sin(crop.angle_rad)
-    tx, ty = parameters.camera[:, 1], parameters.camera[:, 2]
-    flip = -1.0 if crop.mirrored else 1.0
-    upright = np.stack([parameters.camera[:, 0], c * flip * tx - s * ty, s * flip * tx + c * ty], -1)
-    return People(
-        pose=parameters.pose.astype(np.float32),
-        betas=parameters.betas.astype(np.float32),
-        expression=parameters.expression.astype(np.float32),
-        transl=transl,
-        score=np.ones(count),
-        bbox_xyxy=boxes,
-        part_confidence=parts,
-        joint_confidence=confidence,
-        crop_centre_px=crop.centre_px,
-        crop_side_px=crop.side_px,
-        crop_camera=upright,
-        focal_px=camera.focal_px,
-        principal_px=camera.principal_px,
-        image_size=(width, height),
-    )
-
-
-def _confidences(seen: Seen, presences: dict[str, Array]) -> tuple[Float[Array, "n 144"], Float[Array, "n 4"]]:
-    """Confidence of each joint and of body, left hand, right hand, face, from presences and landmark visibilities."""
-    joints = np.repeat(seen.presence[:, None].astype(float), 144, 1)
-    if seen.visibility.shape[1] == 39:
-        joints = joints * joint_visibility(seen.visibility)
-    for name in ("left_hand", "right_hand", "face"):
-        if name in presences:
-            fine = PARTS[name] if name == "face" else PARTS[name][1:]
-            joints[:, fine] = np.minimum(joints[:, fine], presences[name][:, None])
-    body = seen.presence.astype(float)
-    hands = [presences.get(f"{side}_hand", joints[:, INDEX[f"{side}_wrist"]]) for side in ("left", "right")]
-    face = presences.get("face", joints[:, INDEX["nose"]])
-    return np.clip(joints, 0.0, 1.0), np.clip(np.stack([body, *hands, face], -1), 0.0, 1.0)

@@ -1,5 +1,6 @@
 """What the frozen trunks see in rendered crops, computed once and kept beside the shards."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def evidence_path(shard: Path) -> Path:
 
 
 def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threads: int = 1, batch: int = 16) -> int:
-    """Run a part's trunk over the shards of a folder that have no evidence yet.
+    """Run a part's trunk over the shards of a folder that have no evidence yet, or evidence of other pictures.
 
     Args:
         shards: folder of shards made by `openexpose synth`.
@@ -49,23 +50,41 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
         InputError: no shard of that part in the folder, or no trunk.
     """
     paths = find_shards(shards, part)
-    session = open_session((bundle or default_bundle()) / f"{part}_trunk.onnx", threads, "cpu")
+    trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
+    session = open_session(trunk, threads, "cpu")
     names = [output.name for output in session.get_outputs() if output.name in FIELDS]
     done = 0
     for path in paths:
-        if evidence_path(path).is_file():
+        made_from = _made_from(path, trunk)
+        if _is_fresh(path, made_from):
             continue
         crops = load_shards([path])
         rows = []
         for k in range(0, len(crops), batch):
             images = np.stack([crops.image(i) for i in range(k, min(k + batch, len(crops)))])
             rows.append(session.run(names, {"image": network_input(images)}))
-        content = {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
+        content = {"made_from": np.array(made_from)}
+        content |= {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
         temporary = path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(temporary, allow_pickle=False, **content)
         temporary.replace(evidence_path(path))
         done += 1
     return done
+
+
+def _made_from(shard: Path, trunk: Path) -> str:
+    """What evidence depends on: the pictures of the shard and the trunk, as digests."""
+    with np.load(shard, allow_pickle=False) as content:
+        pictures = hashlib.sha256(content["jpeg"].tobytes()).hexdigest()[:16]
+    return f"{pictures} {hashlib.sha256(trunk.read_bytes()).hexdigest()[:16]}"
+
+
+def _is_fresh(shard: Path, made_from: str) -> bool:
+    path = evidence_path(shard)
+    if not path.is_file():
+        return False
+    with np.load(path, allow_pickle=False) as content:
+        return "made_from" in content.files and str(content["made_from"]) == made_from
 
 
 def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:

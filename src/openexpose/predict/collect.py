@@ -1,0 +1,119 @@
+"""Gathering what the networks answered into the record of results."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from openexpose.body.keypoints import INDEX, PARTS
+from openexpose.geometry.boxes import Crop
+from openexpose.people import People, zero_pose
+from openexpose.predict.bundle import Seen
+from openexpose.predict.landmarks import joint_visibility
+from openexpose.predict.merge import FullCamera, Located
+from openexpose.predict.parts import BODY, PartParameters, PartSpec
+
+Array = np.ndarray
+
+FINE_PARTS = ("left_hand", "right_hand", "face")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A part network's answer: where it looked, what the trunk saw, and the decoded parameters."""
+
+    spec: PartSpec
+    crop: Crop
+    seen: Seen
+    parameters: PartParameters
+
+
+def nobody(camera: FullCamera, image_size: tuple[int, int]) -> People:
+    """The record of a picture without people."""
+    none = np.zeros(0)
+    return People(
+        pose=zero_pose(0),
+        betas=np.zeros((0, BODY.num_betas), np.float32),
+        expression=np.zeros((0, BODY.num_expression), np.float32),
+        transl=np.zeros((0, 3)),
+        score=none,
+        bbox_xyxy=np.zeros((0, 4)),
+        part_confidence=np.zeros((0, 4)),
+        joint_confidence=np.zeros((0, 144)),
+        crop_centre_px=np.zeros((0, 2)),
+        crop_side_px=none,
+        crop_camera=np.zeros((0, 3)),
+        focal_px=camera.focal_px,
+        principal_px=camera.principal_px,
+        image_size=image_size,
+    )
+
+
+def collect(
+    boxes: Float[Array, "p 4"],
+    camera: FullCamera,
+    image_size: tuple[int, int],
+    answer: Answer,
+    placed: Located,
+    presences: dict[str, Array],
+) -> People:
+    """The record of a picture's people.
+
+    Args:
+        boxes: one a person, pixels.
+        image_size: width and height, pixels.
+        answer: of the body network, or of a lone hand or face network.
+        placed: final pose and translation in the full camera's frame.
+        presences: presence [p] of each hand and face that was looked at.
+    """
+    parameters, crop = answer.parameters, answer.crop
+    joints = joint_confidence(answer, presences)
+    return People(
+        pose=placed.pose.astype(np.float32),
+        betas=parameters.betas.astype(np.float32),
+        expression=parameters.expression.astype(np.float32),
+        transl=placed.transl,
+        score=np.ones(len(boxes)),
+        bbox_xyxy=boxes,
+        part_confidence=_part_confidence(answer, joints, presences),
+        joint_confidence=joints,
+        crop_centre_px=crop.centre_px,
+        crop_side_px=crop.side_px,
+        crop_camera=_upright_camera(parameters.camera, crop),
+        focal_px=camera.focal_px,
+        principal_px=camera.principal_px,
+        image_size=image_size,
+    )
+
+
+def _upright_camera(weak: Float[Array, "n 3"], crop: Crop) -> Float[Array, "n 3"]:
+    """The weak-perspective camera of the crop, for the upright crop with the same centre and side."""
+    c, s = np.cos(crop.angle_rad), np.sin(crop.angle_rad)
+    tx, ty = -weak[:, 1] if crop.mirrored else weak[:, 1], weak[:, 2]
+    return np.stack([weak[:, 0], c * tx - s * ty, s * tx + c * ty], -1)
+
+
+def joint_confidence(answer: Answer, presences: dict[str, Array]) -> Float[Array, "n 144"]:
+    """Confidence of the named joints: presence of the part times visibility of the pose landmark next to the joint.
+
+    A lone hand or face gives confidence to its own joints only.
+    """
+    presence = answer.seen.presence.astype(float)[:, None]
+    if answer.spec is BODY:
+        confidence = presence * joint_visibility(answer.seen.visibility)
+        for name, seen in presences.items():
+            fine = PARTS[name] if name == "face" else PARTS[name][1:]
+            confidence[:, fine] = np.minimum(confidence[:, fine], seen[:, None])
+    else:
+        confidence = np.zeros((len(presence), 144))
+        for name in presences:
+            confidence[:, PARTS["head" if name == "face" else name]] = presence
+    return np.clip(confidence, 0.0, 1.0)
+
+
+def _part_confidence(answer: Answer, joints: Float[Array, "n 144"], presences: dict[str, Array]) -> Float[Array, "n 4"]:
+    """Confidence in body, left hand, right hand and face; without a closer look that of wrists and nose."""
+    near = {"left_hand": "left_wrist", "right_hand": "right_wrist", "face": "nose"}
+    body = answer.seen.presence.astype(float) if answer.spec is BODY else np.zeros(len(joints))
+    fine = [presences.get(name, joints[:, INDEX[near[name]]]) for name in FINE_PARTS]
+    return np.clip(np.stack([body, *fine], -1), 0.0, 1.0)
