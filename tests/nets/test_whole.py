@@ -139,9 +139,16 @@ def mirrored_body(body: Decoded) -> Decoded:
     return replace(body, pose=mirror_rotation(body.pose)[:, JOINT_FLIP])
 
 
-def test_a_left_hand_is_a_mirrored_right_hand(net, picture, camera) -> None:
-    """Look, condition, regress and merge in the mirrored picture: the same answer, merged into the other side."""
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_left_hand_is_a_mirrored_right_hand(net, picture, camera, looks: int, monkeypatch) -> None:
+    """Look, condition, regress and merge in the mirrored picture: the same answer, merged into the other side.
+
+    ``looks``: 2 makes the trunk sure of a hand that is not there, so that it looks at its own crop.
+    """
     open_gates(net, 0.0)
+    if looks == 2:
+        look = net._trunk
+        monkeypatch.setattr(net, "_trunk", lambda *a: replace(look(*a), presence=torch.ones(2)))
     width = float(picture.shape[-1])
     centre, side = torch.tensor([[350.0, 380.0], [222.0, 100.0]]), torch.tensor([200.0, 190.0])
     crops = Crops(centre, side, torch.tensor([0.3, -1.0]))
@@ -155,6 +162,10 @@ def test_a_left_hand_is_a_mirrored_right_hand(net, picture, camera) -> None:
         merged = net.merge(replace(whole, pose=body.pose), "right_hand", right, camera)
         other_merged = net.merge(replace(whole, pose=other.pose), "left_hand", left, camera)
     assert left.crops.mirrored and not right.crops.mirrored
+    assert (right.crops.side_px != side).all() == (looks == 2)
+    torch.testing.assert_close(
+        mirrored_crops(left.crops, width).T_image_crop, right.crops.T_image_crop, atol=0.02, rtol=0
+    )
     torch.testing.assert_close(left.stages[-1], right.stages[-1], atol=1e-3, rtol=0)
     torch.testing.assert_close(mirror_rotation(other_merged.pose)[:, JOINT_FLIP], merged.pose, atol=1e-3, rtol=0)
     changed = (merged.pose - body.pose).abs().amax((0, 2, 3)) > 1e-6

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from openexpose.body.keypoints import INDEX, JOINT_FLIP, PARENTS
+from openexpose.body.keypoints import INDEX, JOINT_FLIP
 from openexpose.body.mesh import joint_transforms, keypoints
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.geometry.boxes import Crop
 from openexpose.geometry.camera import project_perspective, project_weak, view_rotation
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
 from openexpose.people import zero_pose
-from openexpose.predict.merge import FullCamera, Located, absolute_rotation, condition, locate_part, merge_part
+from openexpose.predict.merge import FullCamera, absolute_rotation, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, FACE, HAND, PartParameters, PartSpec
 
 CAMERA = FullCamera(900.0, np.array([400.0, 300.0]))
@@ -144,4 +144,3 @@ def test_a_located_body_appears_where_its_weak_camera_puts_it(model: BodyModel) 
     shown = project_perspective(there, CAMERA.focal_px, CAMERA.principal_px)[:, :22]
     off = np.linalg.norm(shown - weak, axis=-1) / crop.side_px[:, None]
     assert off.mean() < 0.02 and off.max() < 0.1
-    assert isinstance(placed, Located) and PARENTS[0] == -1

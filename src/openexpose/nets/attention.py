@@ -14,7 +14,7 @@ from torch.nn import functional as nnf
 
 from openexpose.body.keypoints import PARTS
 from openexpose.errors import InputError
-from openexpose.predict.landmarks import UP as UP
+from openexpose.predict.landmarks import UP
 
 
 @dataclass(frozen=True)

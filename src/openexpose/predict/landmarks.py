@@ -105,6 +105,9 @@ def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: floa
     return turned_crop(points, angle, scale, 0.0, part == "left_hand")
 
 
+ATTENTION_SCALE = {"hand": 2.0, "face": 2.0}
+"""Side of the attention crops over the extent of the part's joints. The paper takes 3.0 for hands; the default hand trunk
+sees twice as many hands at 2.0 (docs/results.md)."""
 UP = {
     "left_hand": indices("left_wrist", "left_middle1"),
     "right_hand": indices("right_wrist", "right_middle1"),

@@ -11,17 +11,13 @@ from jaxtyping import Float
 
 from openexpose.body.keypoints import INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.geometry.rotation import rotation_about_z, rotation_between
+from openexpose.predict.landmarks import ATTENTION_SCALE, UP
 
 Array = np.ndarray
 
 _Z = np.array([0.0, 0.0, 1.0])
 _PALM = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
 _EYE_CORNERS = [INDEX["right_eye1"], INDEX["left_eye1"]]
-_UP = {
-    "left_hand": [INDEX["left_wrist"], INDEX["left_middle1"]],
-    "right_hand": [INDEX["right_wrist"], INDEX["right_middle1"]],
-    "head": [INDEX["contour_middle"], INDEX["nose1"]],
-}
 _HIPS = [INDEX["left_hip"], INDEX["right_hip"]]
 _SHOULDERS = [INDEX["left_shoulder"], INDEX["right_shoulder"]]
 
@@ -97,7 +93,7 @@ def attention_view(joints: Float[Array, "144 3"], part: str, rng: np.random.Gene
     as far as the body network knows: the error of the roll is N(0, 25) degrees, for one hand in ten uniform.
     """
     points = joints[PARTS[part]]
-    first, second = joints[_UP[part]]
+    first, second = joints[UP["face" if part == "head" else part]]
     rotation = look_at(points.mean(0))
     a, b = _plane(rotation, np.stack([first, second]))
     wrong = part != "head" and rng.random() < 0.1
@@ -105,7 +101,7 @@ def attention_view(joints: Float[Array, "144 3"], part: str, rng: np.random.Gene
     plane = _plane(rotation, points)
     low, high = plane.min(0), plane.max(0)
     grow = 1 + np.clip(rng.normal(0, 0.25), -0.25, 0.25)
-    half = 0.5 * (2.0 if part == "head" else 3.0) * grow * (high - low).max()
+    half = 0.5 * ATTENTION_SCALE["face" if part == "head" else "hand"] * grow * (high - low).max()
     return _recentred(rotation, (low + high) / 2 + rng.uniform(-0.2, 0.2, 2) * (high - low), half)
 
 

@@ -15,12 +15,13 @@ from openexpose.nets.onnx_export import export_onnx, write_checked
 from openexpose.nets.regressor import IterativeRegressor
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.predict.bundle import BundleConfig, PartConfig, default_bundle
+from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import SPECS
 
 DEFAULT_PARTS = {
     "body": PartConfig(size=256, crop_scale=1.25, upright=False, own_crop=True, min_presence=0.0),
-    "hand": PartConfig(size=224, crop_scale=3.0, upright=True, own_crop=True, min_presence=0.5),
-    "face": PartConfig(size=192, crop_scale=2.0, upright=True, own_crop=True, min_presence=0.5),
+    "hand": PartConfig(size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, own_crop=True, min_presence=0.5),
+    "face": PartConfig(size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, own_crop=True, min_presence=0.5),
 }
 """The default recipe: input sizes of the trunks, the paper's attention factors, and the gate below which the body's own
 estimate of a hand or face is kept."""
