@@ -256,7 +256,11 @@ def test_crop_camera_belongs_to_the_upright_crop(body: BodyModel) -> None:
     predictor = fake_predictor(body, "body", runner)
     focal = 1e6  # far away the two cameras agree
     people = predictor(
-        np.zeros((480, 640, 3), np.uint8), boxes=np.array([[220.0, 40, 420, 440]]), focal_px=focal, attention=False
+        np.zeros((480, 640, 3), np.uint8),
+        boxes=np.array([[220.0, 40, 420, 440]]),
+        focal_px=focal,
+        attention=False,
+        refinement=False,
     )
     points = predictor.keypoints(people)
     crop = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(1))

@@ -25,8 +25,10 @@ class FakePredictor:
         faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
         return SimpleNamespace(v_template=TETRAHEDRON, faces=faces, weights=weights)
 
-    def __call__(self, pixels, *, boxes=None, focal_px=None, attention=True, part="whole") -> People:
-        call = dict(pixels=pixels, boxes=boxes, focal_px=focal_px, attention=attention, part=part)
+    def __call__(self, pixels, *, boxes=None, focal_px=None, attention=True, refinement=True, part="whole") -> People:
+        call = dict(
+            pixels=pixels, boxes=boxes, focal_px=focal_px, attention=attention, refinement=refinement, part=part
+        )
         self.calls.append(SimpleNamespace(**call))
         height, width = pixels.shape[:2]
         if boxes is None:

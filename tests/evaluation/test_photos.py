@@ -28,7 +28,7 @@ class KnownPredictor:
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool, int]] = []
 
-    def __call__(self, pixels, *, boxes=None, focal_px=None, attention=True, part="whole") -> People:
+    def __call__(self, pixels, *, boxes=None, focal_px=None, attention=True, refinement=True, part="whole") -> People:
         self.calls.append((part, attention, len(boxes)))
         count = len(boxes)
         return People(

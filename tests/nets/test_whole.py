@@ -64,7 +64,7 @@ def assert_same(net: WholeBodyNet, predictor: Predictor, pixels, picture, camera
     Measured: crops 3e-4 px, pose 2e-5, vertices 3e-6 m, translation 8e-6 m; the tolerances leave a factor of ten for
     other machines.
     """
-    people = predictor(pixels, boxes=EXAMPLE_BOXES, attention=attention)
+    people = predictor(pixels, boxes=EXAMPLE_BOXES, attention=attention, refinement=False)
     with torch.no_grad():
         whole = net(picture, BOXES, camera, attention)
         layer, coefficients = net.layer, (whole.betas, whole.expression)

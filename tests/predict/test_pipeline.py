@@ -41,7 +41,7 @@ def predictor(tiny_bundle: Path) -> Predictor:
 
 @pytest.fixture(scope="module")
 def people(predictor: Predictor, pixels: np.ndarray) -> People:
-    return predictor(pixels, boxes=EXAMPLE_BOXES)
+    return predictor(pixels, boxes=EXAMPLE_BOXES, refinement=False)
 
 
 def assert_same(some: People, others: People) -> None:
@@ -52,8 +52,8 @@ def assert_same(some: People, others: People) -> None:
 def test_results_follow_the_boxes(predictor: Predictor, people: People, pixels: np.ndarray) -> None:
     """One person each, in the order of the boxes, whoever else is in the picture."""
     np.testing.assert_array_equal(people.bbox_xyxy, EXAMPLE_BOXES)
-    assert_same(predictor(pixels, boxes=EXAMPLE_BOXES[::-1]), people[::-1])
-    assert_same(predictor(pixels, boxes=EXAMPLE_BOXES[1:]), people[1:])
+    assert_same(predictor(pixels, boxes=EXAMPLE_BOXES[::-1], refinement=False), people[::-1])
+    assert_same(predictor(pixels, boxes=EXAMPLE_BOXES[1:], refinement=False), people[1:])
 
 
 def test_results_are_bodies_in_the_pictures_camera(predictor: Predictor, people: People, pixels: np.ndarray) -> None:
@@ -71,7 +71,7 @@ def test_results_are_bodies_in_the_pictures_camera(predictor: Predictor, people:
 
 def test_both_cameras_show_the_body_at_the_same_place(predictor: Predictor, pixels: np.ndarray) -> None:
     """The recorded upright crop camera agrees with the pinhole camera up to perspective: a long lens has none."""
-    people = predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=1e5, attention=False)
+    people = predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=1e5, attention=False, refinement=False)
     points = predictor.keypoints(people)[:, :22]
     crop = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(2))
     weak = crop.to_image(project_weak(points - points[:, :1], people.crop_camera))
@@ -96,7 +96,7 @@ def test_the_recorded_camera_is_the_answers_camera_in_the_upright_crop(mirrored:
 
 
 def test_the_focal_length_moves_people_away_but_not_in_the_picture(predictor: Predictor, pixels: np.ndarray) -> None:
-    near, far = (predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=f, attention=False) for f in (2000.0, 4000.0))
+    near, far = (predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=f, attention=False, refinement=False) for f in (2000.0, 4000.0))
     np.testing.assert_allclose(far.transl[:, 2] / near.transl[:, 2], 2.0, rtol=0.05)
     shown = [project_perspective(predictor.keypoints(p), p.focal_px, p.principal_px)[:, 0] for p in (near, far)]
     np.testing.assert_allclose(*shown, atol=0.01 * people_size(near))
@@ -107,7 +107,7 @@ def people_size(people: People) -> float:
 
 
 def test_without_attention_hands_and_face_are_the_body_networks(predictor, people, pixels) -> None:
-    alone = predictor(pixels, boxes=EXAMPLE_BOXES, attention=False)
+    alone = predictor(pixels, boxes=EXAMPLE_BOXES, attention=False, refinement=False)
     merged = {15, 20, 21, 22, *range(25, 55)}
     changed = np.abs(alone.pose - people.pose).max((0, 2, 3)) > 1e-6
     assert set(np.flatnonzero(changed)) == merged
@@ -120,19 +120,19 @@ def test_parts_that_are_not_seen_keep_the_bodys_estimate(tiny_bundle: Path, pixe
     predictor = Predictor.load(tiny_bundle, threads=1)
     for runner in predictor.parts.values():
         runner.config = replace(runner.config, min_presence=1.1)
-    gated = predictor(pixels, boxes=EXAMPLE_BOXES)
-    alone = predictor(pixels, boxes=EXAMPLE_BOXES, attention=False)
+    gated = predictor(pixels, boxes=EXAMPLE_BOXES, refinement=False)
+    alone = predictor(pixels, boxes=EXAMPLE_BOXES, attention=False, refinement=False)
     np.testing.assert_array_equal(gated.pose, alone.pose)
     np.testing.assert_array_equal(gated.expression, alone.expression)
     assert (gated.part_confidence[:, 1:] <= 1).all()
 
 
 def test_the_detector_finds_the_astronaut(predictor: Predictor, pixels: np.ndarray) -> None:
-    found = predictor(pixels, attention=False)
+    found = predictor(pixels, attention=False, refinement=False)
     assert len(found) == 1 and found.score[0] > 0.5
     assert {"detector", "crops", "body trunk", "body head", "merge"} == set(predictor.timings)
     assert all(seconds >= 0 for seconds in predictor.timings.values())
-    given = predictor(pixels, boxes=found.bbox_xyxy, attention=False)
+    given = predictor(pixels, boxes=found.bbox_xyxy, attention=False, refinement=False)
     assert_same(given, found)
     assert given.score[0] == 1.0
 

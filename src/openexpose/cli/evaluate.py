@@ -18,6 +18,8 @@ class Evaluate:
     """Folder with index.json and the photos that it names."""
     protocol: Literal["photos"] = "photos"
     """photos: PCK of bodies, landmark errors of faces and hands, boxes given."""
+    refine: bool = True
+    """--no-refine: measure the networks' answers as they are."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder with networks and body model. Default: the one in the package."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
@@ -34,7 +36,7 @@ class Evaluate:
         from openexpose.predict.pipeline import Predictor
 
         predictor = Predictor.load(self.bundle, threads=self.threads, device=self.device)
-        report = evaluate_photos(self.data, predictor)
+        report = evaluate_photos(self.data, predictor, refinement=self.refine)
         print(format_table(report))
         if self.json is not None:
             write_table(self.json, report)

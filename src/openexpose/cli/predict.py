@@ -34,6 +34,8 @@ class Predict:
     """whole: people. Else the boxes (or the whole photo) show just this part, and its network runs alone."""
     attention: bool = True
     """--no-attention: the body network alone, without a closer look at hands and face."""
+    refine: bool = True
+    """--no-refine: the networks' answers as they are, not laid on the landmarks that their trunks saw."""
     save: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
     """What to write."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None

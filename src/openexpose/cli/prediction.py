@@ -139,7 +139,14 @@ def _predict_one(path: Path, options: Predict, boxes: Boxes | None, predictor: P
     image = read_image(path)
     given = None if boxes is None else _boxes_of(boxes, image, options)
     focal = _focal(image, options)
-    people = predictor(image.pixels, boxes=given, focal_px=focal.px, attention=options.attention, part=options.part)
+    people = predictor(
+        image.pixels,
+        boxes=given,
+        focal_px=focal.px,
+        attention=options.attention,
+        refinement=options.refine,
+        part=options.part,
+    )
     if "json" in options.save:
         joints = predictor.keypoints(people)
         write_json(_output(options, path, "json"), people, joints, image_name=path.name, focal_source=focal.source)

@@ -7,6 +7,7 @@ Lone faces and hands run through their own network (part-only use, paper, Table 
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -101,12 +102,13 @@ NOTES = (
 )
 
 
-def evaluate_photos(data: Path, predictor: Predictor) -> Report:
+def evaluate_photos(data: Path, predictor: Predictor, *, refinement: bool = True) -> Report:
     """Run the photo protocol.
 
     Args:
         data: folder with ``index.json`` (see :func:`read_annotations`) and its pictures.
         predictor: what to measure.
+        refinement: with or without laying whole people on the trunks' landmarks.
 
     Raises:
         InputError: no usable index, or not one picture of it can be read.
@@ -121,7 +123,8 @@ def evaluate_photos(data: Path, predictor: Predictor) -> Report:
         except InputError as error:
             missing.append(str(error))
             continue
-        _score_people(image, [a for a in annotations if "body" in a.keypoints], predictor, scores)
+        people = [annotation for annotation in annotations if "body" in annotation.keypoints]
+        _score_people(image, people, predictor, scores, refinement)
         for annotation in annotations:
             if "body" not in annotation.keypoints:
                 _score_part(image, annotation, predictor, scores)
@@ -139,13 +142,15 @@ def _rows(scores: _Scores) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-def _score_people(image: Image, people: list[Annotation], predictor: Predictor, scores: _Scores) -> None:
+def _score_people(
+    image: Image, people: list[Annotation], predictor: Predictor, scores: _Scores, refinement: bool
+) -> None:
     """Predict the whole people of a photo with and without attention and add their scores."""
     if not people:
         return
     boxes = np.stack([person.box_xyxy_px for person in people])
-    attended = _points_px(image, boxes, predictor, attention=True)
-    plain = _points_px(image, boxes, predictor, attention=False)
+    attended = _points_px(image, boxes, predictor, attention=True, refinement=refinement)
+    plain = _points_px(image, boxes, predictor, attention=False, refinement=refinement)
     for person, *both in zip(people, attended, plain, strict=True):
         labelled = person.keypoints["body"]
         pck = [metrics.pck_hits(points[COCO17], labelled) for points in both]
@@ -188,9 +193,7 @@ def _hand_errors(points: Float[Array, "144 2"], side: str, labelled: Float[Array
     return metrics.hand_error(hand, labelled), metrics.hand_error(hand, labelled, wrist_aligned=True)
 
 
-def _points_px(
-    image: Image, boxes: Float[Array, "p 4"], predictor: Predictor, *, attention: bool = True, part: str = "whole"
-) -> Float[Array, "p 144 2"]:
-    """The 144 keypoints of the predicted people in the picture."""
-    people = predictor(image.pixels, boxes=boxes, focal_px=image.focal_px, attention=attention, part=part)
+def _points_px(image: Image, boxes: Float[Array, "p 4"], predictor: Predictor, **how: Any) -> Float[Array, "p 144 2"]:
+    """The 144 keypoints of the predicted people in the picture; ``how``: options of the predictor."""
+    people = predictor(image.pixels, boxes=boxes, focal_px=image.focal_px, **how)
     return project_perspective(predictor.keypoints(people), people.focal_px, people.principal_px)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
@@ -27,6 +27,8 @@ from openexpose.predict.detector import Detector
 from openexpose.predict.landmarks import TRUNK_CROPS, attention_crop
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, PartParameters, decode, encode
+from openexpose.predict.refine import refine
+from openexpose.predict.targets import pose_targets, with_part
 
 Array = np.ndarray
 
@@ -80,6 +82,7 @@ class Predictor:
         boxes: Float[Array, "people 4"] | None = None,
         focal_px: float | None = None,
         attention: bool = True,
+        refinement: bool = True,
         part: str = "whole",
     ) -> People:
         """Predict the people of one picture.
@@ -90,6 +93,7 @@ class Predictor:
                 order. None: the detector finds people; a lone part is looked for in the whole picture.
             focal_px: focal length in pixels; None: :func:`default_focal_px`.
             attention: False: the body network alone (first row of the paper's ablation).
+            refinement: False: the networks' answers as they are, without Gauss-Newton steps on the landmarks.
             part: ``whole``, or ``face``, ``left-hand``, ``right-hand``: that network alone (paper, Table 4).
 
         Returns:
@@ -107,7 +111,7 @@ class Predictor:
                     found = self.detector(pixels)
                     boxes, scores = found.boxes_xyxy_px, found.score
             boxes = np.asarray(boxes, float).reshape(-1, 4)
-            people = self._whole(pixels, boxes, camera, attention, watch)
+            people = self._whole(pixels, boxes, camera, (attention, refinement), watch)
             if scores is not None:
                 people = replace(people, score=scores)
         else:
@@ -126,28 +130,38 @@ class Predictor:
         return posed.vertices + people.transl[:, None].astype(np.float32)
 
     def _whole(
-        self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, attention: bool, watch: Stopwatch
+        self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, how: tuple[bool, bool], watch: Stopwatch
     ) -> People:
+        """Whole people in boxes; ``how``: with attention, with refinement."""
+        attention, refinement = how
+        size = (pixels.shape[1], pixels.shape[0])
         if not len(boxes):
-            return nobody(camera, (pixels.shape[1], pixels.shape[0]))
+            return nobody(camera, size)
         runner = self.parts["body"]
-        crop = crop_from_boxes(boxes, runner.config.crop_scale)
-        start = np.repeat(runner.mean[None], len(boxes), 0)
-        crop, seen = self._look(pixels, crop, "body", watch)
+        crop, seen = self._look(pixels, crop_from_boxes(boxes, runner.config.crop_scale), "body", watch)
         with watch.stage("body head"):
-            body = decode(runner.regress(seen, start), runner.spec)
+            body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
             placed = locate_part(self.body_model, runner.spec, body, crop, camera)
-        presences: dict[str, Array] = {}
-        expression = body.expression
+        targets = pose_targets(crop, seen, camera)
+        if refinement:
+            with watch.stage("refine"):
+                placed = refine(self.body_model, placed, body, camera, targets)
+        answers: dict[str, Answer] = {}
         if attention:
-            estimate = PartParameters(placed.pose, body.betas, body.expression, body.camera)
+            estimate = replace(body, pose=placed.pose)
             for name, region in self._attend(estimate, placed, camera).items():
-                answer = self._part(pixels, name, region, estimate, camera, watch)
-                with watch.stage("merge"):
-                    placed, expression, presences[name] = self._merge(name, answer, placed, expression, camera)
-        answer = Answer(runner.spec, crop, seen, replace(body, pose=placed.pose, expression=expression))
-        return collect(boxes, camera, (pixels.shape[1], pixels.shape[0]), answer, placed, presences)
+                answers[name] = self._part(pixels, name, region, estimate, camera, watch)
+            with watch.stage("merge"):
+                for name, answer in answers.items():
+                    placed, body = self._merge(name, answer, placed, body, camera)
+                    targets = with_part(targets, name, answer, self._used(name, answer))
+            if refinement:
+                held = np.stack([self._used(name, answers[name]) for name in ("face", "left_hand", "right_hand")], -1)
+                with watch.stage("refine"):
+                    placed = refine(self.body_model, placed, body, camera, targets, held)
+        presences = {name: answer.seen.presence for name, answer in answers.items()}
+        return collect(boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
 
     def _attend(self, body: PartParameters, placed: Located, camera: FullCamera) -> dict[str, Crop]:
         """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
@@ -179,16 +193,19 @@ class Predictor:
             return Answer(runner.spec, crop, seen, decode(vector, runner.spec))
 
     def _merge(
-        self, name: str, answer: Answer, placed: Located, expression: Array, camera: FullCamera
-    ) -> tuple[Located, Array, Array]:
-        """Put a part's answer into the body where the part was seen; returns the body, expression, and presence."""
-        runner = self.parts[_network(name)]
-        part = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
-        use = answer.seen.presence >= runner.config.min_presence
-        pose = merge_part(placed.pose, runner.spec, part, answer.crop.mirrored, use)
+        self, name: str, answer: Answer, placed: Located, body: PartParameters, camera: FullCamera
+    ) -> tuple[Located, PartParameters]:
+        """Put a part's answer into the body, for the people of whom the part was seen."""
+        spec, use = answer.spec, self._used(name, answer)
+        part = locate_part(self.body_model, spec, answer.parameters, answer.crop, camera)
+        placed = Located(merge_part(placed.pose, spec, part, answer.crop.mirrored, use), placed.transl)
         if name == "face":
-            expression = np.where(use[:, None], answer.parameters.expression, expression)
-        return Located(pose, placed.transl), expression, answer.seen.presence
+            body = replace(body, expression=np.where(use[:, None], answer.parameters.expression, body.expression))
+        return placed, body
+
+    def _used(self, name: str, answer: Answer) -> Bool[Array, "p"]:
+        """Whose hand or face was seen well enough to believe the part's network."""
+        return answer.seen.presence >= self.parts[_network(name)].config.min_presence
 
     def _look(
         self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, any_turn: bool = False

@@ -3,66 +3,78 @@
 A regressor's answer is loose in the picture; the landmarks that its own trunk saw are tighter. Unknowns are small
 rotations of the body's joints about the camera's axes and the translation. Residuals are landmark distances in the
 picture, bone directions against the trunk's world points, and the departure from the regressor's answer, which holds
-what the picture does not show. Hinges (knees, elbows) give way about their axis only. Goes beyond the paper, whose
-conclusion proposes the network as the start of a fit.
+what the picture does not show. Hinges (knees, elbows) give way about their axis only. Head and wrists whose absolute
+rotation a hand or face network has settled keep it and only move along. Goes beyond the paper, whose conclusion
+proposes the network's answer as the start of a fit.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES, PARENTS
 from openexpose.body.mesh import joint_transforms, keypoints
 from openexpose.body.model import BodyModel
 from openexpose.geometry.rotation import cross_matrix, project_to_so3, rotvec_to_matrix
-from openexpose.predict.merge import FullCamera, Located
+from openexpose.predict.merge import FullCamera, Located, absolute_rotation
 from openexpose.predict.parts import PartParameters
+from openexpose.predict.targets import Targets
 
 Array = np.ndarray
 
 ITERATIONS = 6
-_SIGMA_2D = 0.012
-"""Trust in a fully visible landmark: its standard deviation over the size of the body in the picture."""
+HELD_JOINTS = tuple(INDEX[name] for name in ("head", "left_wrist", "right_wrist"))
+"""Joints whose absolute rotation a hand or face network may have settled."""
+
 _SIGMA_DIRECTION = 0.5
 """Trust in a world point's bone direction, radians."""
 _SIGMA_DEPTH = 0.1
 """Freedom of the person's distance, as a share of it."""
 _OUTLIER = 4.0
 """Residuals beyond this many standard deviations count less and less (Geman-McClure)."""
+_LONGEST_TURN = 0.5
+"""Limit of one joint's turn in one step, radians."""
 
-_FREE = tuple(INDEX[name] for name in (
-    "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 neck left_collar "
-    "right_collar head left_shoulder right_shoulder left_elbow right_elbow").split())  # fmt: skip
+_FREE = tuple(
+    INDEX[name]
+    for name in (
+        "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 neck left_collar "
+        "right_collar head left_shoulder right_shoulder left_elbow right_elbow"
+    ).split()
+)
 _STIFFNESS_RAD = {
     "pelvis": 0.25, "hip": 0.25, "knee": 0.25, "ankle": 0.12, "spine1": 0.12, "spine2": 0.08, "spine3": 0.08,
     "neck": 0.12, "head": 0.12, "collar": 0.08, "shoulder": 0.3, "elbow": 0.3,
 }  # fmt: skip
 """Standard deviation of each joint's correction, radians."""
 _HINGE_AXES = {"knee": np.array([1.0, 0.15, 0.15]), "elbow": np.array([0.3, 1.0, 0.3])}
-"""Freedom of hinges along their local axes, as a share of the above."""
+"""Freedom of hinges about their local axes, as a share of the above."""
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the joints of each person should agree with."""
+class _Body:
+    """One person's shape, and the joints whose absolute rotation stays."""
 
-    keypoints: Int[Array, "k"]
-    """Which of the 144 keypoints the targets are for."""
-    points_px: Float[Array, "p k 2"]
-    """Where they were seen, pixels."""
-    weight: Float[Array, "p k"]
-    """Visibility 0..1."""
-    edges: Int[Array, "e 2"]
-    """Pairs of positions in ``keypoints`` whose 3D direction is known."""
-    directions: Float[Array, "p e 3"]
-    """Those directions in the full camera's frame, unit vectors."""
-    edge_weight: Float[Array, "p e"]
-    """Trust in them, 0..1."""
+    model: BodyModel
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+    held: tuple[int, ...]
+
+    def posed(self, pose: Array, transl: Array) -> tuple[Array, Array, Array]:
+        """Absolute rotations [55, 3, 3], joints [55, 3] and keypoints [144, 3] in the camera's frame."""
+        batch = pose[None], self.betas[None], self.expression[None]
+        rotations, joints = joint_transforms(self.model, *batch)
+        return rotations[0].astype(float), joints[0] + transl, keypoints(self.model, *batch)[0] + transl
 
 
 def refine(
-    model: BodyModel, placed: Located, shape: PartParameters, camera: FullCamera, targets: Targets
+    model: BodyModel,
+    placed: Located,
+    shape: PartParameters,
+    camera: FullCamera,
+    targets: Targets,
+    held: Bool[Array, "p 3"] | None = None,
 ) -> Located:
     """Pull people towards their targets.
 
@@ -70,146 +82,139 @@ def refine(
         placed: pose and translation in the full camera's frame.
         shape: gives betas and expression.
         targets: what was seen.
+        held: which of :data:`HELD_JOINTS` keep their absolute rotation; people without any stay as they are, because
+            nothing new was seen of them. None: none of them is held, and all people are refined.
 
     Returns:
-        The refined people; joints beyond the wrists keep their local rotations.
+        The refined people; joints that are neither free nor held keep their local rotations.
     """
-    refined = [
-        _refine_one(model, placed.pose[k], placed.transl[k], (shape.betas[k], shape.expression[k]), camera, targets, k)
-        for k in range(len(placed.pose))
-    ]
-    if not refined:
-        return placed
-    return Located(np.stack([pose for pose, _ in refined]), np.stack([transl for _, transl in refined]))
+    pose, transl = placed.pose.copy(), placed.transl.copy()
+    for k in range(len(pose)):
+        if held is not None and not held[k].any():
+            continue
+        fixed = () if held is None else tuple(np.array(HELD_JOINTS)[held[k]].tolist())
+        body = _Body(model, shape.betas[k], shape.expression[k], fixed)
+        pose[k], transl[k] = _refine_one(body, pose[k], transl[k], camera, targets.of(k))
+    return Located(pose, transl)
 
 
 def _refine_one(
-    model: BodyModel, pose: Array, transl: Array, shape: tuple[Array, Array], camera: FullCamera, targets: Targets, k: int
-) -> tuple[Array, Array]:
-    moved = np.zeros((len(_FREE), 3))
-    start, size = transl, _size_px(targets.points_px[k], targets.weight[k])
+    body: _Body, pose: Float[Array, "55 3 3"], transl: Float[Array, "3"], camera: FullCamera, seen: Targets
+) -> tuple[Float[Array, "55 3 3"], Float[Array, "3"]]:
+    """The refined pose and translation of one person; ``seen`` has no people axis."""
+    moved, start = np.zeros((len(_FREE), 3)), transl
     for _ in range(ITERATIONS):
-        rotations, joints, points = _posed(model, pose, shape, transl)
-        moves = _moves(points[targets.keypoints], joints, targets.keypoints)
-        residual, slope = _image_rows(points, moves, camera, targets, k, size)
-        bend, bend_slope = _direction_rows(points, moves, targets, k)
-        prior, prior_slope = _prior_rows(rotations, moved, transl, start)
-        rows = np.concatenate([residual, bend, prior])
-        slopes = np.concatenate([slope, bend_slope, prior_slope])
-        step = -np.linalg.solve(slopes.T @ slopes + 1e-6 * np.eye(slopes.shape[1]), slopes.T @ rows)
+        rotations, joints, points = body.posed(pose, transl)
+        points = points[seen.keypoints]
+        moves = _moves(points, joints, seen.keypoints, body.held)
+        blocks = (
+            _image_rows(points, moves, camera, seen),
+            _direction_rows(points, moves, seen),
+            _prior_rows(rotations, moved, transl, start),
+        )
+        error, slope = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        step = -np.linalg.solve(slope.T @ slope + 1e-6 * np.eye(slope.shape[1]), slope.T @ error)
         turns = step[:-3].reshape(-1, 3)
-        turns *= np.minimum(1.0, 0.5 / np.maximum(np.linalg.norm(turns, axis=1, keepdims=True), 1e-9))
-        pose, transl, moved = _turned(pose, rotations, turns), transl + step[-3:], moved + turns
-    return pose.astype(np.float32), transl
+        length = np.linalg.norm(turns, axis=1, keepdims=True)
+        turns = turns * np.minimum(1.0, _LONGEST_TURN / np.maximum(length, 1e-9))
+        pose, transl, moved = _turned(pose, rotations, turns, body.held), transl + step[-3:], moved + turns
+    return pose, transl
 
 
-def _size_px(points: Float[Array, "k 2"], weight: Float[Array, "k"]) -> float:
-    """Extent of the well-seen targets."""
-    seen = points[weight > 0.3 * weight.max(initial=0.0)] if weight.size else points
-    return float(max(np.ptp(seen, axis=0).max(), 8.0)) if len(seen) else 8.0
+def _moves(
+    points: Float[Array, "k 3"], joints: Float[Array, "55 3"], which: Array, held: tuple[int, ...]
+) -> Float[Array, "k 3 n"]:
+    """Derivative of each point by all unknowns: the turns of the free joints that carry it, then the translation.
 
-
-def _posed(
-    model: BodyModel, pose: Array, shape: tuple[Array, Array], transl: Array
-) -> tuple[Float[Array, "55 3 3"], Float[Array, "55 3"], Float[Array, "144 3"]]:
-    batch = pose[None], shape[0][None], shape[1][None]
-    rotations, joints = joint_transforms(model, *batch)
-    return rotations[0].astype(float), joints[0] + transl, keypoints(model, *batch)[0] + transl
-
-
-def _moves(points: Float[Array, "k 3"], joints: Float[Array, "55 3"], which: Array) -> Float[Array, "k 3 n"]:
-    """Derivative of each point by all unknowns: the turns of the free joints that carry it, then the translation."""
-    arms = points[:, None] - joints[list(_FREE)][None]
-    turning = -cross_matrix(arms) * _CARRIES[which][..., None, None]
+    Points beyond a held joint move as that joint does.
+    """
+    pivots, carried = points.copy(), _CARRIES[which].copy()
+    for joint in held:
+        beyond = _BEYOND[joint][which]
+        pivots[beyond], carried[beyond] = joints[joint], _CARRIES[joint]
+    arms = pivots[:, None] - joints[list(_FREE)][None]
+    turning = -cross_matrix(arms) * carried[..., None, None]
     shift = np.broadcast_to(np.eye(3), (len(points), 3, 3))
     return np.concatenate([np.moveaxis(turning, 1, 2).reshape(len(points), 3, -1), shift], -1)
 
 
-def _image_rows(
-    points: Array, moves: Array, camera: FullCamera, targets: Targets, k: int, size: float
-) -> tuple[Float[Array, "r"], Float[Array, "r n"]]:
-    """Projection minus target in standard deviations, and its derivative."""
-    chosen = points[targets.keypoints]
-    depth = np.maximum(chosen[:, 2:], 0.1)
-    plane = chosen[:, :2] / depth
-    error = (camera.focal_px * plane + camera.principal_px - targets.points_px[k]) / (_SIGMA_2D * size)
-    slope = camera.focal_px / (_SIGMA_2D * size) * (moves[:, :2] - plane[..., None] * moves[:, 2:]) / depth[..., None]
+def _image_rows(points: Array, moves: Array, camera: FullCamera, seen: Targets) -> tuple[Array, Array]:
+    """Projection minus target in standard deviations [2k], and its derivative [2k, n]."""
+    depth = np.maximum(points[:, 2:], 0.1)
+    plane = points[:, :2] / depth
+    sigma = (seen.sigma * seen.size_px)[:, None]
+    error = (camera.focal_px * plane + camera.principal_px - seen.points_px) / sigma
+    slope = camera.focal_px * (moves[:, :2] - plane[..., None] * moves[:, 2:]) / (depth * sigma)[..., None]
     robust = 1.0 / (1.0 + (error**2).sum(1) / _OUTLIER**2)
-    factor = (targets.weight[k] * robust)[:, None]
+    factor = (seen.weight * robust)[:, None]
     return (error * factor).ravel(), (slope * factor[..., None]).reshape(error.size, -1)
 
 
-def _direction_rows(
-    points: Array, moves: Array, targets: Targets, k: int
-) -> tuple[Float[Array, "r"], Float[Array, "r n"]]:
-    """Bone direction minus target direction, and its derivative."""
-    a, b = targets.edges.T
-    bone = points[targets.keypoints[b]] - points[targets.keypoints[a]]
+def _direction_rows(points: Array, moves: Array, seen: Targets) -> tuple[Array, Array]:
+    """Bone direction minus target direction [3e], and its derivative [3e, n]."""
+    a, b = seen.edges.T
+    bone = points[b] - points[a]
     length = np.maximum(np.linalg.norm(bone, axis=1), 1e-4)[:, None]
     direction = bone / length
     across = (np.eye(3) - direction[:, :, None] * direction[:, None]) / length[..., None]
-    factor = (targets.edge_weight[k] / _SIGMA_DIRECTION)[:, None]
-    error = (direction - targets.directions[k]) * factor
+    factor = (seen.edge_weight / _SIGMA_DIRECTION)[:, None]
+    error = (direction - seen.directions) * factor
     slope = across @ (moves[b] - moves[a]) * factor[..., None]
     return error.ravel(), slope.reshape(error.size, -1)
 
 
-def _prior_rows(
-    rotations: Array, moved: Float[Array, "j 3"], transl: Array, start: Array
-) -> tuple[Float[Array, "r"], Float[Array, "r n"]]:
-    """Departure from the regressor's answer, in each joint's own axes, and of the distance."""
-    unknowns = moved.size + 3
+def _prior_rows(rotations: Array, moved: Float[Array, "j 3"], transl: Array, start: Array) -> tuple[Array, Array]:
+    """Departure from the regressor's answer in each joint's own axes and in distance, and its derivative."""
     local = np.swapaxes(rotations[list(_FREE)], -1, -2) / _SPREAD_RAD[..., None]
-    slope = np.zeros((moved.size + 1, unknowns))
-    for joint in range(len(_FREE)):
-        slope[3 * joint : 3 * joint + 3, 3 * joint : 3 * joint + 3] = local[joint]
+    slope = np.zeros((moved.size + 1, moved.size + 3))
+    for k, block in enumerate(local):
+        slope[3 * k : 3 * k + 3, 3 * k : 3 * k + 3] = block
     slope[-1, -1] = 1.0 / (_SIGMA_DEPTH * max(start[2], 0.1))
     departure = np.concatenate([(local @ moved[..., None]).ravel(), [(transl[2] - start[2]) * slope[-1, -1]]])
     return departure, slope
 
 
-def _turned(pose: Array, rotations: Array, turns: Float[Array, "j 3"]) -> Float[Array, "55 3 3"]:
-    """Apply turns about the camera's axes to local rotations."""
+def _turned(pose: Array, rotations: Array, turns: Float[Array, "j 3"], held: tuple[int, ...]) -> Array:
+    """Apply turns about the camera's axes to the local rotations; held joints turn back."""
     pose = pose.astype(float)
     for joint, turn in zip(_FREE, rotvec_to_matrix(turns), strict=True):
-        parent = PARENTS[joint]
-        frame = rotations[parent] if parent >= 0 else np.eye(3)
-        pose[joint] = frame.T @ turn @ frame @ pose[joint]
+        if joint not in held:
+            frame = rotations[PARENTS[joint]] if joint else np.eye(3)
+            pose[joint] = frame.T @ turn @ frame @ pose[joint]
+    for joint in held:
+        pose[joint] = absolute_rotation(pose[None], int(PARENTS[joint]))[0].T @ rotations[joint]
     return project_to_so3(pose)
 
 
-def _carries() -> Bool[Array, "144 j"]:
-    """Whether turning a free joint moves a keypoint."""
-    table = np.zeros((len(KEYPOINT_NAMES), len(_FREE)), bool)
-    for index, name in enumerate(KEYPOINT_NAMES):
-        joint = int(PARENTS[index]) if index < 55 else _carrier(name)
-        while joint >= 0:
-            if joint in _FREE:
-                table[index, _FREE.index(joint)] = True
-            joint = int(PARENTS[joint])
-    return table
+def _bearer(index: int) -> int:
+    """The joint whose rotation moves a keypoint directly: the parent of a joint, the bone of a vertex."""
+    if index < 55:
+        return int(PARENTS[index])
+    side, _, rest = KEYPOINT_NAMES[index].partition("_")
+    bones = {"big_toe": "foot", "small_toe": "foot", "heel": "ankle"}
+    bones |= {finger: f"{finger}3" for finger in ("thumb", "index", "middle", "ring", "pinky")}
+    return INDEX[f"{side}_{bones[rest]}"] if side in ("left", "right") and rest in bones else INDEX["head"]
 
 
-def _carrier(name: str) -> int:
-    """The joint whose bone carries a vertex keypoint."""
-    side, _, rest = name.partition("_")
-    if rest in ("big_toe", "small_toe"):
-        return INDEX[f"{side}_foot"]
-    if rest == "heel":
-        return INDEX[f"{side}_ankle"]
-    if rest in ("thumb", "index", "middle", "ring", "pinky"):
-        return INDEX[f"{side}_{rest}3"]
-    return INDEX["head"]
+def _chain(index: int) -> list[int]:
+    """All joints whose rotation moves a keypoint."""
+    joint, chain = _bearer(index), []
+    while joint >= 0:
+        chain.append(joint)
+        joint = int(PARENTS[joint])
+    return chain
 
 
-def _spread() -> Float[Array, "j 3"]:
-    """Standard deviation of each free joint's correction along its own axes, radians."""
-    rows = []
-    for joint in _FREE:
-        name = KEYPOINT_NAMES[joint].removeprefix("left_").removeprefix("right_")
-        rows.append(_STIFFNESS_RAD[name] * _HINGE_AXES.get(name, np.ones(3)))
-    return np.array(rows)
-
-
-_CARRIES = _carries()
-_SPREAD_RAD = _spread()
+_CARRIES: Bool[Array, "144 j"] = np.array([[joint in _chain(k) for joint in _FREE] for k in range(144)])
+"""Whether turning a free joint moves a keypoint."""
+_BEYOND: dict[int, Bool[Array, "144"]] = {
+    joint: np.array([joint in _chain(k) for k in range(144)]) for joint in HELD_JOINTS
+}
+"""Whether a keypoint lies beyond a joint that can be held."""
+_SPREAD_RAD: Float[Array, "j 3"] = np.array(
+    [
+        _STIFFNESS_RAD[name] * _HINGE_AXES.get(name, np.ones(3))
+        for name in (KEYPOINT_NAMES[joint].removeprefix("left_").removeprefix("right_") for joint in _FREE)
+    ]
+)
+"""Standard deviation of each free joint's correction about its own axes, radians."""

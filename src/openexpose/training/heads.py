@@ -22,6 +22,8 @@ from openexpose.predict.parts import BODY, SPECS, PartSpec
 from openexpose.training.evidence import cache_evidence
 from openexpose.training.targets import PartData, load_data
 
+MIN_PRESENCE = 0.2
+"""Hands and faces that the trunk does not see teach nothing: prediction then keeps the body's estimate."""
 STAGE_WEIGHTS = (0.3, 0.5, 1.0)
 WEIGHTS = {
     "body": LossWeights(points=5.0, projected=8.0, betas=0.02, expression=0.01),
@@ -74,6 +76,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     spec = SPECS[config.part]
     cache_evidence(config.shards, config.part, threads=config.threads)
     data = load_data(config.shards, spec)
+    if config.part != "body":
+        data = data.rows(torch.nonzero(data.seen.presence > MIN_PRESENCE)[:, 0])
     held = int(len(data) * config.held_out)
     if len(data) - held < config.batch:
         raise InputError(f"{len(data)} samples in '{config.shards}'", f"more than {config.batch} to train on")
