@@ -171,12 +171,18 @@ def test_side_view_shows_depth_with_the_camera_to_the_left() -> None:
 
 
 def test_side_view_shrinks_deep_scenes_and_survives_nobody() -> None:
-    vertices, faces = spheres((0, 0, 3, 0.2), (0, 0, 40, 0.2))
+    vertices, faces = spheres((0, 0, 3, 0.2), (0, 0, 8, 0.2))
     panel = side_view(vertices, faces, K, 240)
     assert panel.shape == (240, 240, 3)
     people = drawn(panel, np.full_like(panel, panel[0, 0]))
     assert not people[:, [0, -1]].any() and people[:, :30].any() and people[:, -30:].any()
     assert (side_view(np.zeros((0, 4, 3)), faces, K, 90) == panel[0, 0]).all()
+
+
+def test_side_view_leaves_out_people_who_look_small() -> None:
+    near, faces = spheres((0, 0, 3, 0.2))
+    both, _ = spheres((0, 0, 3, 0.2), (0, 0, 40, 0.2))
+    np.testing.assert_array_equal(side_view(both, faces, K, 240), side_view(near, faces, K, 240))
 
 
 def test_compose_puts_them_side_by_side() -> None:

@@ -20,7 +20,7 @@ STRIDES_PX = (8, 16, 32)
 """Cell sizes of the three grids; the cells come row by row, the finest grid first."""
 BINS = 11
 """A distance is the mean of a distribution over 0..10 strides."""
-THRESHOLD = 0.35
+THRESHOLD = 0.3
 """Default score from which a box counts as a person."""
 PADDING_RGB = (123.675, 116.28, 103.53)
 """Colour (0..255) of the input beside the image: the mean colour of the network's training images."""

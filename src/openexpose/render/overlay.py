@@ -60,18 +60,20 @@ def side_view(
     """The same people seen from the right of the photo (turned by 90 degrees about the vertical), on a light ground.
 
     Drawn without perspective, at the scale and the rows people have in the photo; people too deep for a panel as wide
-    as it is high are shrunk to fit as a whole. Who faces the camera looks left, towards the photo beside it.
+    as it is high are shrunk to fit as a whole, and those that look less than a third as large as the largest are left
+    out. Who faces the camera looks left, towards the photo beside it.
 
     Args:
         vertices_m, faces, K: as for :func:`render_overlay`.
         height_px: height of the photo.
     """
-    vertices = np.asarray(vertices_m, float)
-    if len(vertices):
-        vertices = vertices[np.isfinite(vertices).all((1, 2)) & (vertices[..., 2].mean(1) > _NEAR_M)]
-    if not len(vertices):
+    vertices = np.array(vertices_m, float)
+    size = _apparent_size(vertices)
+    shown = size > max(size.max(initial=0.0) / 3.0, 0.0)
+    if not shown.any():
         return np.full((height_px, max(1, height_px // 3), 3), _SIDE_BACKGROUND, np.uint8)
-    low, high = vertices.min((0, 1)), vertices.max((0, 1))
+    vertices[~shown] = np.nan  # left out when drawn; the others keep their colours
+    low, high = vertices[shown].min((0, 1)), vertices[shown].max((0, 1))
     centre, extent = (low + high) / 2, np.maximum(high - low, 1e-6)
     focal_px, _, cy = K
     px_per_m = focal_px / centre[2]
@@ -83,6 +85,16 @@ def side_view(
     turned = np.stack([z, y, _ORTHOGRAPHIC_M - x], -1)
     panel = np.full((height_px, width, 3), _SIDE_BACKGROUND, np.uint8)
     return render_overlay(panel, turned, faces, (px_per_m * _ORTHOGRAPHIC_M, width / 2, row))
+
+
+def _apparent_size(vertices: Float[Array, "p v 3"]) -> Float[Array, "p"]:
+    """Extent over distance of each person; 0 for those that are not finite or not in front of the camera."""
+    if not len(vertices):
+        return np.zeros(0)
+    depth = vertices[..., 2].mean(1)
+    visible = np.isfinite(vertices).all((1, 2)) & (depth > _NEAR_M)
+    extent = np.ptp(np.where(visible[:, None, None], vertices, 0.0)[..., :2], axis=1).max(1)
+    return np.where(visible, extent / np.where(visible, depth, 1.0), 0.0)
 
 
 def compose(overlay: Picture, side: Picture) -> Picture:

@@ -69,7 +69,7 @@ def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance
     """
     for parameter in regressor.parameters():
         parameter.data = parameter.data.half().float()
-    head = _Head(regressor.eval())
+    head = _Head(regressor).eval()
     model = export_onnx(head, example_inputs(part), ["parameters"], {"origin": provenance})
     return write_checked(model, head, [example_inputs(part, count, seed=count) for count in (1, 3)], path)
 

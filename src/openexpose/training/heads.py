@@ -28,7 +28,7 @@ STAGE_WEIGHTS = (0.3, 0.5, 1.0)
 WEIGHTS = {
     "body": LossWeights(points=5.0, projected=8.0, betas=0.02, expression=0.01),
     "hand": LossWeights(points=40.0, projected=8.0, betas=0.01, camera=0.1),
-    "face": LossWeights(points=40.0, projected=12.0, betas=0.02, expression=0.05, camera=0.1),
+    "face": LossWeights(points=40.0, projected=12.0, betas=0.05, expression=0.5, camera=0.1),
 }
 
 
