@@ -1,6 +1,5 @@
 """Regressor checkpoints: the only place where weights are read and written."""
 
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,6 +64,8 @@ def load_regressor(path: Path, body: BodyLayer | None = None) -> tuple[Iterative
         content = torch.load(path, map_location="cpu", weights_only=True)
         regressor = build_regressor(RegressorConfig(**content["config"]), body)
         regressor.load_state_dict(content["state"], strict=True)
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise InputError(f"'{path}', which does not load ({str(error).splitlines()[0]})", expected) from None
-    return regressor.eval(), dict(content["provenance"])
+        provenance = dict(content["provenance"])
+    except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"'{path}', which does not load ({reason})", expected) from None
+    return regressor.eval(), provenance

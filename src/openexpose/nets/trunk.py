@@ -56,7 +56,12 @@ class TrunkOutput:
     presence: Float[Tensor, "n"]
     """Probability that the crop shows the part at all."""
     handedness: Float[Tensor, "n"] | None = None
-    """Hand only: probability that the crop, seen as it is, shows a right hand."""
+    """Hand only: probability that it is a right hand, in a mirrored crop a left one."""
+
+    @property
+    def certainty(self) -> Float[Tensor, "n"]:
+        """Probability that the crop shows just this part: of hands, the hand of this side."""
+        return self.presence if self.handedness is None else self.presence * self.handedness
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class WholeBodyNet(nn.Module):
         if body is not None and camera is not None:
             start = condition(net.spec, body, net.regressor.mean, crops, camera)
         stages = net.regressor(seen, start)
-        used = seen.presence >= self.configs[network].min_presence
+        used = seen.certainty >= self.configs[network].min_presence
         return PartAnswer(crops, seen, stages, decode(stages[-1], net.spec), used)
 
     def merge(self, whole: WholeBody, part: str, answer: PartAnswer, camera: PinholeCamera) -> WholeBody:
@@ -138,12 +138,12 @@ class WholeBodyNet(nn.Module):
             return crops, seen
         own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
         sane = (own.side_px > 0.1 * crops.side_px) & (own.side_px < 4.0 * crops.side_px) & (own.side_px > 4.0)
-        sane &= seen.presence > 0.3
+        sane &= seen.certainty > 0.3
         if not sane.any():
             return crops, seen
         own = crops.where(sane, own)
         again = self._trunk(pictures, network, own)
-        use = sane & (again.presence > seen.presence - 0.3)
+        use = sane & (again.certainty > seen.certainty - 0.3)
         return crops.where(use, own), _choose(seen, again, use)
 
     def _net(self, network: str) -> PartNet:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import onnxruntime as ort
@@ -122,6 +123,13 @@ class Seen:
     """Points in metres, where the trunk has them."""
     presence: Float[Array, "n"]
     """Probability that the crop shows the part at all."""
+    handedness: Float[Array, "n"] | None = None
+    """Hands: probability that it is a right hand, in a mirrored crop a left one."""
+
+    @property
+    def certainty(self) -> Float[Array, "n"]:
+        """Probability that the crop shows just this part: of hands, the hand of this side."""
+        return self.presence if self.handedness is None else self.presence * self.handedness
 
     def where(self, use: Array, other: "Seen") -> "Seen":
         """Rows of ``other`` where ``use`` [n] is true, else rows of self."""
@@ -129,13 +137,16 @@ class Seen:
         def pick(mine: Array, theirs: Array) -> Array:
             return np.where(use.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
 
-        world = None if self.world is None or other.world is None else pick(self.world, other.world)
+        def pick_some(mine: Array | None, theirs: Array | None) -> Array | None:
+            return None if mine is None or theirs is None else pick(mine, theirs)
+
         return Seen(
             pick(self.feature, other.feature),
             pick(self.landmarks, other.landmarks),
             pick(self.visibility, other.visibility),
-            world,
+            pick_some(self.world, other.world),
             pick(self.presence, other.presence),
+            pick_some(self.handedness, other.handedness),
         )
 
 
@@ -153,9 +164,9 @@ class PartRunner:
         """Run the trunk on crops, RGB 0..1."""
         names = [output.name for output in self.trunk.get_outputs()]
         out = dict(zip(names, self.trunk.run(names, {"image": images}), strict=True))
-        return Seen(
-            out["feature"], out["landmarks"], out["visibility"], out.get("world"), out["presence"].reshape(len(images))
-        )
+        presence = out["presence"].reshape(len(images))
+        side = out["handedness"].reshape(len(images)) if "handedness" in out else None
+        return Seen(out["feature"], out["landmarks"], out["visibility"], out.get("world"), presence, side)
 
     def regress(self, seen: Seen, start: Float[Array, "n size"]) -> Float[Array, "n size"]:
         """Run the iterative regressor from start vectors."""
@@ -182,15 +193,23 @@ class Stopwatch:
 
 
 def open_parts(folder: Path, config: BundleConfig, threads: int, device: str) -> dict[str, PartRunner]:
-    """The three part networks of a bundle, ready to run."""
-    with np.load(folder / "means.npz", allow_pickle=False) as means:
-        return {
-            name: PartRunner(
-                SPECS[name],
-                part,
-                means[name].astype(np.float32),
-                open_session(folder / f"{name}_trunk.onnx", threads, device),
-                open_session(folder / f"{name}_head.onnx", threads, device),
-            )
-            for name, part in config.parts.items()
-        }
+    """The three part networks of a bundle, ready to run.
+
+    Raises:
+        InputError: a network or ``means.npz`` is missing or unreadable, or the device is not available.
+    """
+    try:
+        with np.load(folder / "means.npz", allow_pickle=False) as content:
+            means = {name: content[name].astype(np.float32) for name in config.parts}
+    except (OSError, ValueError, KeyError, AttributeError, EOFError, BadZipFile) as error:
+        raise InputError(f"a means.npz that does not read ({error}) in '{folder}'", "one vector a part") from None
+    return {
+        name: PartRunner(
+            SPECS[name],
+            part,
+            means[name],
+            open_session(folder / f"{name}_trunk.onnx", threads, device),
+            open_session(folder / f"{name}_head.onnx", threads, device),
+        )
+        for name, part in config.parts.items()
+    }

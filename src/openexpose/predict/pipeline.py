@@ -160,7 +160,7 @@ class Predictor:
                 held = np.stack([self._used(name, answers[name]) for name in ("face", "left_hand", "right_hand")], -1)
                 with watch.stage("refine"):
                     placed = refine(self.body_model, placed, body, camera, targets, held)
-        presences = {name: answer.seen.presence for name, answer in answers.items()}
+        presences = {name: answer.seen.certainty for name, answer in answers.items()}
         return collect(boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
 
     def _attend(self, body: PartParameters, placed: Located, camera: FullCamera) -> dict[str, Crop]:
@@ -185,7 +185,7 @@ class Predictor:
         """Run the hand or face network in crops, from the body's estimate or, without one, from its own mean."""
         network = _network(name)
         runner = self.parts[network]
-        crop, seen = self._look(pixels, crop, network, watch, any_turn=body is None and runner.config.upright)
+        crop, seen = self._look(pixels, crop, network, watch, alone=body is None)
         with watch.stage(f"{network} head"):
             mean = decode(np.repeat(runner.mean[None], len(crop.side_px), 0), runner.spec)
             start = mean if body is None else condition(runner.spec, body, mean, crop, camera)
@@ -205,33 +205,34 @@ class Predictor:
 
     def _used(self, name: str, answer: Answer) -> Bool[Array, "p"]:
         """Whose hand or face was seen well enough to believe the part's network."""
-        return answer.seen.presence >= self.parts[_network(name)].config.min_presence
+        return answer.seen.certainty >= self.parts[_network(name)].config.min_presence
 
     def _look(
-        self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, any_turn: bool = False
+        self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, alone: bool = False
     ) -> tuple[Crop, Seen]:
         """Look at crops; then, if the trunk likes a crop of its own, at that one, unless the part is then hardly there.
 
-        ``any_turn``: nobody knows which way is up: look at all four quarter turns and go on from the best.
+        ``alone``: a part whose side the user tells, but nobody knows which way is up: if the trunk wants its crops
+        upright, look at all four quarter turns and go on from the best.
         """
         runner = self.parts[network]
         seen = self._trunk(pixels, crop, network, watch)
-        if any_turn:
-            for quarter in (1, 2, 3):
-                turned = replace(crop, angle_rad=crop.angle_rad + quarter * np.pi / 2)
-                other = self._trunk(pixels, turned, network, watch)
-                use = other.presence > seen.presence
-                crop, seen = _choose(crop, turned, use), seen.where(use, other)
+        for quarter in (1, 2, 3) if alone and runner.config.upright else ():
+            turned = replace(crop, angle_rad=crop.angle_rad + quarter * np.pi / 2)
+            other = self._trunk(pixels, turned, network, watch)
+            use = other.presence > seen.presence
+            crop, seen = _choose(crop, turned, use), seen.where(use, other)
         if not runner.config.own_crop:
             return crop, seen
+        first = seen.presence if alone else seen.certainty
         own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
         sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
-        sane &= seen.presence > 0.3
+        sane &= first > 0.3
         if not sane.any():
             return crop, seen
         own = _choose(crop, own, sane)
         again = self._trunk(pixels, own, network, watch)
-        use = sane & (again.presence > seen.presence - 0.3)
+        use = sane & ((again.presence if alone else again.certainty) > first - 0.3)
         return _choose(crop, own, use), seen.where(use, again)
 
     def _trunk(self, pixels: Array, crop: Crop, network: str, watch: Stopwatch) -> Seen:

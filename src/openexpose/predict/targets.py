@@ -97,7 +97,7 @@ def with_part(targets: Targets, name: str, answer: Answer, use: Bool[Array, "p"]
         keypoint = LEFT_HAND21
     rows = _FACE if name == "face" else _PALM
     points = answer.crop.to_image(answer.seen.landmarks[:, landmark[rows], :2].astype(float))
-    trust = np.repeat((answer.seen.presence * use)[:, None], len(rows), 1)
+    trust = np.repeat((answer.seen.certainty * use)[:, None], len(rows), 1)
     return replace(
         targets,
         keypoints=np.concatenate([targets.keypoints, keypoint[rows]]),

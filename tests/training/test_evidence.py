@@ -1,0 +1,123 @@
+"""Evidence: what the trunk says about a shard's pictures, kept as long as pictures and trunk stay the same."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from openexpose.errors import InputError
+from openexpose.predict.bundle import default_bundle, open_session
+from openexpose.synth.dataset import load_shards
+from openexpose.training.evidence import cache_evidence, evidence_path, find_shards, load_evidence, network_input
+
+
+def fake_trunk(folder: Path, part: str = "hand", factor: float = 1.0) -> Path:
+    """A trunk that tells the picture's mean colour (times ``factor``) as its feature; all else follows from it."""
+    folder.mkdir(exist_ok=True)
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "factor"], ["feature"]),
+        helper.make_node("Unsqueeze", ["feature", "one"], ["landmarks"]),
+        helper.make_node("Identity", ["feature"], ["visibility"]),
+        helper.make_node("ReduceMax", ["feature", "one"], ["presence"], keepdims=0),
+        helper.make_node("Identity", ["presence"], ["something_else"]),
+    ]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3]),
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor]),
+    ]
+    shapes = {"feature": ["n", 3], "landmarks": ["n", 1, 3], "visibility": ["n", 3], "presence": ["n"]}
+    shapes["something_else"] = ["n"]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "fake", [image], outputs, constants),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    onnx.save(model, folder / f"{part}_trunk.onnx")
+    return folder
+
+
+@pytest.fixture
+def trunk(tmp_path: Path) -> Path:
+    return fake_trunk(tmp_path / "bundle")
+
+
+def test_evidence_is_what_the_trunk_says_about_each_picture(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shards = [make_shard(tmp_path, "hand", count, seed) for seed, count in ((0, 7), (1, 2))]
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, batch=3) == 2
+    for shard in shards:
+        crops, seen = load_shards([shard]), load_evidence(shard)
+        expected = np.stack([crops.image(k).mean((0, 1)) / 255.0 for k in range(len(crops))])
+        np.testing.assert_allclose(seen.feature, expected, atol=1e-5)
+        np.testing.assert_allclose(seen.landmarks[:, 0], expected, atol=1e-5)
+        np.testing.assert_allclose(seen.presence, expected.max(1), atol=1e-5)
+        assert seen.world is None and len(seen.visibility) == len(crops)
+
+
+def test_pictures_go_in_as_float32_channels_first() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    fed = network_input(images)
+    assert fed.dtype == np.float32 and fed.shape == (2, 3, 4, 4) and fed.flags.c_contiguous
+    np.testing.assert_allclose(fed[1, 2, 3, 0], images[1, 3, 0, 2] / 255.0, rtol=1e-6)
+
+
+def test_evidence_is_kept_until_the_pictures_or_the_trunk_change(make_shard, trunk: Path, tmp_path: Path) -> None:
+    first, second = (make_shard(tmp_path, "hand", 4, seed) for seed in (0, 1))
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 2
+    before = evidence_path(second).read_bytes()
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 0, "nothing changed"
+
+    make_shard(tmp_path / "other", "hand", 4, seed=9).replace(first)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1, "one shard was rendered anew"
+    crops = load_shards([first])
+    np.testing.assert_allclose(load_evidence(first).feature[3], crops.image(3).mean((0, 1)) / 255.0, atol=1e-5)
+    assert evidence_path(second).read_bytes() == before
+
+    evidence_path(second).unlink()
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1, "one evidence was lost"
+    assert cache_evidence(tmp_path, "hand", bundle=fake_trunk(trunk, factor=2.0)) == 2, "another trunk sees otherwise"
+    np.testing.assert_allclose(load_evidence(first).feature[3], 2 * crops.image(3).mean((0, 1)) / 255.0, atol=1e-5)
+
+
+def test_evidence_of_unknown_origin_is_made_anew(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, "hand", 4)
+    np.savez(evidence_path(shard), feature=np.zeros((4, 3)))
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
+
+
+def test_only_the_parts_shards_are_looked_at(make_shard, trunk: Path, tmp_path: Path) -> None:
+    for part in ("body", "face"):
+        make_shard(tmp_path, part, 2)
+    hands = [make_shard(tmp_path, "hand", 2, seed) for seed in (3, 1)]
+    cache_evidence(tmp_path, "hand", bundle=trunk)
+    assert find_shards(tmp_path, "hand") == sorted(hands), "evidence and half-written files are no shards"
+    assert len(list(tmp_path.glob("*.evidence.npz"))) == 2 and not list(tmp_path.glob("*.part*"))
+
+
+def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="without body shards"):
+        cache_evidence(tmp_path, "body")
+    shard = make_shard(tmp_path, "hand", 2)
+    with pytest.raises(InputError, match=r"hand_trunk\.onnx"):
+        cache_evidence(tmp_path, "hand", bundle=tmp_path)
+    with pytest.raises(InputError, match="without evidence"):
+        load_evidence(shard)
+
+
+@pytest.mark.parametrize(("part", "side"), [("hand", 224), ("face", 192)])
+def test_the_packaged_trunk_sees_pictures_one_by_one(make_shard, tmp_path: Path, part: str, side: int) -> None:
+    shard = make_shard(tmp_path, part, 3, side=side)
+    assert cache_evidence(tmp_path, part, batch=2) == 1
+    crops, seen = load_shards([shard]), load_evidence(shard)
+    session = open_session(default_bundle() / f"{part}_trunk.onnx", 1, "cpu")
+    names = [output.name for output in session.get_outputs()]
+    alone = dict(zip(names, session.run(None, {"image": network_input(crops.image(2)[None])}), strict=True))
+    for name, value in vars(seen).items():
+        if value is not None:
+            np.testing.assert_allclose(value[2], alone[name][0], atol=1e-3)
+    assert (seen.world is None) == (part == "face")
