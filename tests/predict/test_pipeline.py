@@ -96,7 +96,9 @@ def test_the_recorded_camera_is_the_answers_camera_in_the_upright_crop(mirrored:
 
 
 def test_the_focal_length_moves_people_away_but_not_in_the_picture(predictor: Predictor, pixels: np.ndarray) -> None:
-    near, far = (predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=f, attention=False, refinement=False) for f in (2000.0, 4000.0))
+    near, far = (
+        predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=f, attention=False, refinement=False) for f in (2000.0, 4000.0)
+    )
     np.testing.assert_allclose(far.transl[:, 2] / near.transl[:, 2], 2.0, rtol=0.05)
     shown = [project_perspective(predictor.keypoints(p), p.focal_px, p.principal_px)[:, 0] for p in (near, far)]
     np.testing.assert_allclose(*shown, atol=0.01 * people_size(near))

@@ -7,7 +7,7 @@ from openexpose.body.keypoints import INDEX
 from openexpose.errors import InputError
 from openexpose.synth import limits
 from openexpose.synth.library import default_assets
-from openexpose.synth.pose import _forward, _reach, sample_body_pose, sample_face, sample_hand_pose
+from openexpose.synth.pose import _forward, _reach, sample_body_pose, sample_expression, sample_face, sample_hand_pose
 from openexpose.synth.prior import fit_pose_prior, load_pose_prior
 
 
@@ -49,6 +49,22 @@ def test_faces_open_the_mouth_only(stage):
     jaw = np.degrees([face.jaw[0] for face in faces])
     assert jaw.min() >= 0 and 15 < jaw.max() <= 25
     assert max(np.abs(face.expression).max() for face in faces) <= 2
+
+
+def test_expressions_mix_facial_actions_mostly_on_both_sides(stage):
+    rng = np.random.default_rng(6)
+    source = stage.poses
+    assert source.actions.shape == (len(source.action_names), 20)
+    drawn = np.stack([sample_expression(rng, source).expression for _ in range(300)])
+    assert (
+        np.linalg.norm(drawn, axis=1).mean()
+        > 1.3 * np.linalg.norm([sample_face(rng, 20).expression for _ in range(300)], axis=1).mean()
+    )
+    smile = (
+        source.actions[source.action_names.index("mouthSmileLeft")]
+        + source.actions[source.action_names.index("mouthSmileRight")]
+    )
+    assert (drawn @ smile / (smile @ smile)).max() > 0.5
 
 
 def test_prior_fits_what_it_is_given(tmp_path):

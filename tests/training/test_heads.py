@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,7 @@ from openexpose.training import evidence
 from openexpose.training.heads import TrainConfig, _rotation, _start, _vector, importance, train, validate
 from openexpose.training.targets import load_data
 
-COUNT, HELD = 120, 24
+COUNT, HELD = 72, 24
 PARTS = pytest.mark.parametrize("part", SPECS)
 
 
@@ -28,22 +29,22 @@ def shards(make_shard, make_evidence, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def config(shards: Path, part: str, out: Path, **options: object) -> TrainConfig:
-    options = {"epochs": 10, "batch": 16, "hidden": 64, "held_out": HELD / COUNT, "rate": 5e-3} | options
+    options = {"epochs": 10, "batch": 24, "hidden": 64, "held_out": HELD / COUNT, "rate": 5e-3} | options
     return TrainConfig(part, shards, out, **options)
 
 
-@pytest.mark.parametrize(("part", "feedback"), [("body", True), ("hand", False), ("face", True)])
+@pytest.mark.parametrize(("part", "feedback"), [("body", False), ("hand", True), ("face", True)])
 def test_training_learns_and_writes_what_it_has_learnt(
     shards: Path, tmp_path: Path, part: str, feedback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few, many = (
-        train(config(shards, part, tmp_path / f"{epochs}.pt", epochs=epochs, feedback=feedback)) for epochs in (1, 12)
+        train(config(shards, part, tmp_path / f"{epochs}.pt", epochs=epochs, feedback=feedback)) for epochs in (1, 5)
     )
     assert many["error_2d_percent"] < 0.7 * few["error_2d_percent"] and many["n"] == HELD
     assert many["mpjpe_mm"] < few["mpjpe_mm"] and many["mpjpe_mm"] < many["mean_pose_mpjpe_mm"]
     assert "step" in capsys.readouterr().out
 
-    regressor, provenance = load_regressor(tmp_path / "12.pt")
+    regressor, provenance = load_regressor(tmp_path / "5.pt")
     data = load_data(shards, SPECS[part]).rows(torch.arange(HELD))
     layer = BodyLayer(load_body_model(num_betas=10, num_expression=20))
     again = validate(regressor, data, SPECS[part], layer)
@@ -71,11 +72,7 @@ def test_statistics_come_from_the_training_samples_alone(shards: Path, tmp_path:
     torch.testing.assert_close(regressor.evidence.mean, raw.mean(0))
 
 
-def test_hands_that_the_trunk_does_not_see_teach_nothing(
-    make_shard, make_evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import numpy as np
-
+def test_hands_that_the_trunk_does_not_see_teach_nothing(make_shard, make_evidence, tmp_path: Path) -> None:
     path = make_evidence(make_shard(tmp_path, "hand", 40), "hand")
     with np.load(path) as content:
         arrays = dict(content)
@@ -85,15 +82,30 @@ def test_hands_that_the_trunk_does_not_see_teach_nothing(
     assert load_regressor(tmp_path / "hand.pt")[1]["samples"] == "21"
 
 
-def test_what_is_missing_is_told(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_told(shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.pt"
     with pytest.raises(InputError, match="without hands shards"):
         train(config(tmp_path, "hand", out))
-    with pytest.raises(InputError, match=r"120 samples.*more than 97"):
-        train(config(shards, "hand", out, batch=97))
+    with pytest.raises(InputError, match=r"72 samples.*more than 49"):
+        train(config(shards, "hand", out, batch=49))
     with pytest.raises(InputError, match=r"the part 'foot'.*'body', 'face', 'hand'"):
         train(config(shards, "foot", out))
+    for option in ("epochs", "batch"):
+        with pytest.raises(InputError, match="positive"):
+            train(config(shards, "hand", out, **{option: 0}))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_trainings_of_few_steps(shards: Path, tmp_path: Path, epochs: int) -> None:
+    batch = COUNT - HELD
+    train(config(shards, "hand", tmp_path / "hand.pt", epochs=epochs, batch=batch, hidden=8, feedback=False))
+    assert (tmp_path / "hand.pt").is_file()
+
+
+def test_something_is_always_held_out(shards: Path, tmp_path: Path) -> None:
+    scores = train(config(shards, "hand", tmp_path / "hand.pt", epochs=1, held_out=0.0, feedback=False))
+    assert scores["n"] == 2 and all(np.isfinite(value) for value in scores.values())
 
 
 @PARTS
@@ -135,7 +147,7 @@ def test_rotations_about_axes() -> None:
 @PARTS
 def test_importance(part: str) -> None:
     weight = importance(SPECS[part])
-    assert weight.shape == (len(SPECS[part].keypoints),) and set(weight.tolist()) <= {1.0, pytest.approx(0.1)}
+    assert weight.shape == (len(SPECS[part].keypoints),) and (weight > 0).all()
     assert (weight == 1.0).sum() == {"body": 36, "hand": 21, "face": 68}[part]
 
 

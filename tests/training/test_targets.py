@@ -86,7 +86,7 @@ def test_the_decoded_truth_has_the_labels_points(folder: Path, part: str, layer:
 def test_and_so_has_that_of_rendered_crops(
     make_evidence, tmp_path: Path, layer: BodyLayer, part: str, first: int, close_m: float
 ) -> None:
-    """Up to what a part leaves out (the eyes' turn; the neck, by which the face's contour is chosen) and perspective."""
+    """Up to perspective and what a part leaves out: the eyes' turn; the neck, by which the face's contour is chosen."""
     for path in synth(SynthJob(KINDS[part], count=4, seed=3, shard_size=4), tmp_path):
         make_evidence(path, part)
     data = load_data(tmp_path, SPECS[part])

@@ -132,19 +132,19 @@ class WholeBodyNet(nn.Module):
         return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
 
     def _look(self, pictures: Tensor, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
-        """Look at crops; then, if the trunk likes a crop of its own, at that one, and keep the better look."""
+        """Look at crops; then at those that the trunk's own landmarks ask for, unless the part is then hardly there."""
         seen = self._trunk(pictures, network, crops)
-        if not self.configs[network].own_crop:
-            return crops, seen
-        own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
-        sane = (own.side_px > 0.1 * crops.side_px) & (own.side_px < 4.0 * crops.side_px) & (own.side_px > 4.0)
-        sane &= seen.certainty > 0.3
-        if not sane.any():
-            return crops, seen
-        own = crops.where(sane, own)
-        again = self._trunk(pictures, network, own)
-        use = sane & (again.certainty > seen.certainty - 0.3)
-        return crops.where(use, own), _choose(seen, again, use)
+        for _ in range(self.configs[network].looks - 1):
+            own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
+            sane = (own.side_px > 0.1 * crops.side_px) & (own.side_px < 4.0 * crops.side_px) & (own.side_px > 4.0)
+            sane &= seen.certainty > 0.3
+            if not sane.any():
+                break
+            own = crops.where(sane, own)
+            again = self._trunk(pictures, network, own)
+            use = sane & (again.certainty > seen.certainty - 0.3)
+            crops, seen = crops.where(use, own), _choose(seen, again, use)
+        return crops, seen
 
     def _net(self, network: str) -> PartNet:
         return cast(PartNet, self.parts[network])

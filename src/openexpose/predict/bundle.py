@@ -44,8 +44,8 @@ class PartConfig:
     """Side of the crop over the longer side of the box it is drawn around (the paper's attention factor)."""
     upright: bool
     """Turn the crop so that the body's estimate of the hand or head points up (the paper does not turn crops)."""
-    own_crop: bool
-    """Look a second time at the crop that the trunk's own landmarks ask for."""
+    looks: int
+    """How often to look: each further look is at the crop that the trunk's own landmarks ask for. The paper: 1."""
     min_presence: float
     """Below this presence the part's answer is not used: hands and face then keep the body network's estimate."""
 

@@ -210,7 +210,7 @@ class Predictor:
     def _look(
         self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, alone: bool = False
     ) -> tuple[Crop, Seen]:
-        """Look at crops; then, if the trunk likes a crop of its own, at that one, unless the part is then hardly there.
+        """Look at crops; then at those that the trunk's own landmarks ask for, unless the part is then hardly there.
 
         ``alone``: a part whose side the user tells, but nobody knows which way is up: if the trunk wants its crops
         upright, look at all four quarter turns and go on from the best.
@@ -222,18 +222,18 @@ class Predictor:
             other = self._trunk(pixels, turned, network, watch)
             use = other.presence > seen.presence
             crop, seen = _choose(crop, turned, use), seen.where(use, other)
-        if not runner.config.own_crop:
-            return crop, seen
-        first = seen.presence if alone else seen.certainty
-        own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
-        sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
-        sane &= first > 0.3
-        if not sane.any():
-            return crop, seen
-        own = _choose(crop, own, sane)
-        again = self._trunk(pixels, own, network, watch)
-        use = sane & ((again.presence if alone else again.certainty) > first - 0.3)
-        return _choose(crop, own, use), seen.where(use, again)
+        for _ in range(runner.config.looks - 1):
+            before = seen.presence if alone else seen.certainty
+            own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
+            sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
+            sane &= before > 0.3
+            if not sane.any():
+                break
+            own = _choose(crop, own, sane)
+            again = self._trunk(pixels, own, network, watch)
+            use = sane & ((again.presence if alone else again.certainty) > before - 0.3)
+            crop, seen = _choose(crop, own, use), seen.where(use, again)
+        return crop, seen
 
     def _trunk(self, pixels: Array, crop: Crop, network: str, watch: Stopwatch) -> Seen:
         runner = self.parts[network]

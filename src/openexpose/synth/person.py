@@ -1,6 +1,7 @@
 """One seeded person in front of a photo's camera: the truth that crops and labels are made from."""
 
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,15 @@ from openexpose.body.model import BodyModel, load_body_model
 from openexpose.geometry.rotation import rotvec_to_matrix
 from openexpose.synth.appearance import Template, read_template, sample_look
 from openexpose.synth.library import Library, load_library
-from openexpose.synth.pose import PoseSource, full_pose, sample_betas, sample_body_pose, sample_face, sample_hand_pose
+from openexpose.synth.pose import (
+    PoseSource,
+    full_pose,
+    sample_betas,
+    sample_body_pose,
+    sample_expression,
+    sample_face,
+    sample_hand_pose,
+)
 from openexpose.synth.raster import Light, Surface, vertex_normals
 
 Array = np.ndarray
@@ -74,7 +83,16 @@ def build_stage(body: Path | None = None, assets: Path | None = None) -> Stage:
     """
     model, library = load_body_model(body), load_library(assets)
     rest = model.joint_template[:22].astype(float)
-    return Stage(model, read_template(model), library, PoseSource(library.prior, library.hands, rest))
+    names, actions = ((), None) if body is not None else _facial_actions(model)
+    poses = PoseSource(library.prior, library.hands, rest, actions, names, model.num_expression)
+    return Stage(model, read_template(model), library, poses)
+
+
+def _facial_actions(model: BodyModel) -> tuple[tuple[str, ...], Float[Array, "a e"]]:
+    """Names and expression coefficients of the free body's facial actions."""
+    with (files("openexpose.body") / "data" / "freebody_parts.npz").open("rb") as file:
+        parts = np.load(file, allow_pickle=False)
+        return tuple(parts["action_names"].tolist()), parts["action_coefficients"][:, : model.num_expression]
 
 
 def sample_person(rng: np.random.Generator, stage: Stage, *, facing: bool = False, mip: int = 0) -> Person:
@@ -85,7 +103,7 @@ def sample_person(rng: np.random.Generator, stage: Stage, *, facing: bool = Fals
         mip: size of the skin texture, see :func:`openexpose.synth.appearance.sample_look`.
     """
     body = sample_body_pose(rng, stage.poses)
-    face = sample_face(rng, stage.model.num_expression)
+    face = sample_expression(rng, stage.poses) if facing else sample_face(rng, stage.model.num_expression)
     right, left = (sample_hand_pose(rng, stage.poses) for _ in range(2))
     if rng.random() < 0.25:
         left = right + rng.normal(0, 0.05, (15, 3))

@@ -26,11 +26,17 @@ class PoseSource:
         prior: learned body-pose prior.
         hands: [n, 15, 3] right-hand poses about the flat hand, axis-angle.
         rest: [22, 3] rest positions of the body joints (metres), for reaching.
+        actions: [a, e] expression coefficients of facial actions at full strength, or None.
+        action_names: [a] their names; what ends in Left has a twin that ends in Right.
+        num_expression: e, where there are no actions.
     """
 
     prior: PosePrior
     hands: Float[Array, "n 15 3"]
     rest: Float[Array, "22 3"]
+    actions: Float[Array, "a e"] | None = None
+    action_names: tuple[str, ...] = ()
+    num_expression: int = 20
 
 
 def sample_body_pose(rng: np.random.Generator, source: PoseSource) -> Float[Array, "22 3"]:
@@ -220,6 +226,32 @@ def sample_face(rng: np.random.Generator, num_expression: int) -> Face:
     jaw = np.array([opening, rng.normal(0, 0.03), rng.normal(0, 0.015)])
     gaze = np.array([rng.normal(0, 0.12), rng.normal(0, 0.22), 0.0])
     return Face(expression, jaw, np.stack([gaze, gaze + np.array([0, rng.normal(0, 0.02), 0])]))
+
+
+_OFTEN = {"mouthSmile": 0.3, "eyeBlink": 0.18, "browInnerUp": 0.22, "browOuterUp": 0.18, "browDown": 0.18}
+_SELDOM = {"jawForward": 0.03, "mouthClose": 0.0, "cheekPuff": 0.05}
+
+
+def sample_expression(rng: np.random.Generator, source: PoseSource) -> Face:
+    """A face for close-ups: a mixture of facial actions (smile, frown, blink, brows up, ...), mostly on both sides.
+
+    Falls back on :func:`sample_face` for a body model whose facial actions are not known.
+    """
+    if source.actions is None:
+        return sample_face(rng, source.num_expression)
+    face = sample_face(rng, source.actions.shape[1])
+    strength = np.zeros(len(source.action_names))
+    for index, name in enumerate(source.action_names):
+        stem = name.removesuffix("Left").removesuffix("Right")
+        if name == f"{stem}Right" and stem != "mouth":
+            continue
+        if rng.random() < {**_OFTEN, **_SELDOM}.get(stem, 0.1):
+            strength[index] = rng.beta(1.2, 1.2)
+            if name == f"{stem}Left" and stem != "mouth" and rng.random() < 0.8:
+                twin = source.action_names.index(f"{stem}Right")
+                strength[twin] = np.clip(strength[index] + rng.normal(0, 0.08), 0, 1)
+    expression = strength @ source.actions + 0.3 * face.expression
+    return Face(expression, face.jaw, face.eyes)
 
 
 def sample_betas(rng: np.random.Generator, count: int) -> Float[Array, "b"]:

@@ -19,9 +19,9 @@ from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import SPECS
 
 DEFAULT_PARTS = {
-    "body": PartConfig(size=256, crop_scale=1.25, upright=False, own_crop=True, min_presence=0.0),
-    "hand": PartConfig(size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, own_crop=True, min_presence=0.5),
-    "face": PartConfig(size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, own_crop=True, min_presence=0.5),
+    "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, min_presence=0.0),
+    "hand": PartConfig(size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, looks=2, min_presence=0.5),
+    "face": PartConfig(size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, looks=2, min_presence=0.5),
 }
 """The default recipe: input sizes of the trunks, the paper's attention factors, and the gate below which the body's own
 estimate of a hand or face is kept."""

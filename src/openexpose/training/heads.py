@@ -28,7 +28,7 @@ STAGE_WEIGHTS = (0.3, 0.5, 1.0)
 WEIGHTS = {
     "body": LossWeights(points=5.0, projected=8.0, betas=0.02, expression=0.01),
     "hand": LossWeights(points=40.0, projected=8.0, betas=0.01, camera=0.1),
-    "face": LossWeights(points=40.0, projected=12.0, betas=0.05, expression=0.5, camera=0.1),
+    "face": LossWeights(points=40.0, projected=12.0, betas=0.05, expression=0.15, camera=0.1),
 }
 
 
@@ -67,10 +67,12 @@ def train(config: TrainConfig) -> dict[str, float]:
         Validation metrics: see :func:`validate`.
 
     Raises:
-        InputError: no shards, or fewer samples than a batch.
+        InputError: no such part, no shards, fewer samples than a batch, or epochs or batch not positive.
     """
     if config.part not in SPECS:
         raise InputError(f"the part '{config.part}'", f"one of {sorted(SPECS)}")
+    if config.epochs < 1 or config.batch < 1:
+        raise InputError(f"{config.epochs} epochs of batches of {config.batch}", "positive numbers")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     spec = SPECS[config.part]
@@ -78,7 +80,7 @@ def train(config: TrainConfig) -> dict[str, float]:
     data = load_data(config.shards, spec)
     if config.part != "body":
         data = data.rows(torch.nonzero(data.seen.presence > MIN_PRESENCE)[:, 0])
-    held = int(len(data) * config.held_out)
+    held = max(2, int(len(data) * config.held_out))
     if len(data) - held < config.batch:
         raise InputError(f"{len(data)} samples in '{config.shards}'", f"more than {config.batch} to train on")
     training, validation = data.rows(torch.arange(held, len(data))), data.rows(torch.arange(held))
@@ -86,7 +88,8 @@ def train(config: TrainConfig) -> dict[str, float]:
     regressor, settings = _fresh(config, spec, training, layer)
     steps = config.epochs * (len(training) // config.batch)
     optimiser = torch.optim.AdamW(regressor.parameters(), config.rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.1)
+    rise = 0.1 if steps > 10 else 0.3  # the scheduler divides by zero where the rise takes exactly one step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=rise)
     begun, report = time.time(), max(1, steps // 12)
     for step, batch in enumerate(_batches(training, config)):
         terms = _step_loss(regressor, batch, spec, layer, _start(batch.target, regressor.mean, spec))

@@ -1,0 +1,113 @@
+"""Export: the ONNX heads are the checkpoints, nothing unproven is written, and a bundle is a folder that predicts."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from openexpose.errors import InputError
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor
+from openexpose.nets.onnx_export import PARITY_TOLERANCE, measure_parity, write_checked
+from openexpose.predict.bundle import BundleConfig, default_bundle
+from openexpose.predict.parts import SPECS
+from openexpose.predict.pipeline import Predictor
+from openexpose.training import export
+from openexpose.training.export import DEFAULT_PARTS, TRUNK_ORIGINS, bundle, example_inputs, export_head
+
+PARTS = pytest.mark.parametrize("part", SPECS)
+EVIDENCE = {"body": 1425, "hand": 1299, "face": 2200}
+
+
+@PARTS
+def test_a_bundles_heads_are_the_checkpoints(tiny_weights: Path, tiny_bundle: Path, part: str) -> None:
+    regressor, _ = load_regressor(tiny_weights / f"{part}.pt")
+    model = onnx.load(tiny_bundle / f"{part}_head.onnx")
+    batches = [example_inputs(part, count, seed=10 + count) for count in (1, 2, 5)]
+    assert max(measure_parity(model, export._Head(regressor).eval(), batches).values()) < PARITY_TOLERANCE
+    with np.load(tiny_bundle / "means.npz", allow_pickle=False) as means:
+        np.testing.assert_array_equal(means[part], regressor.mean.numpy())
+    assert "made" in {prop.key: prop.value for prop in model.metadata_props}["origin"]
+
+
+@PARTS
+def test_example_inputs_are_what_a_trunk_gives(part: str) -> None:
+    inputs = example_inputs(part, 2)
+    read = {name: value for name, value in inputs.items() if name != "start"}
+    assert sum(value[0].numel() for value in read.values()) == EVIDENCE[part]
+    assert inputs["start"].shape == (2, SPECS[part].size)
+    torch.testing.assert_close(example_inputs(part, 2), inputs)
+
+
+def test_a_disturbed_model_is_refused_and_nothing_written(
+    tiny_weights: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    regressor, _ = load_regressor(tiny_weights / "hand.pt")
+    model, batches = onnx.load(tiny_bundle / "hand_head.onnx"), [example_inputs("hand", 2)]
+    head, path = export._Head(regressor).eval(), tmp_path / "new" / "hand_head.onnx"
+    write_checked(model, head, batches, path)
+    assert onnx.load(path) == model and [file.name for file in path.parent.iterdir()] == [path.name]
+    with torch.no_grad():
+        regressor.output_layer.bias[3] += 0.01
+    before = path.read_bytes()
+    for refused in (path, tmp_path / "other.onnx"):
+        with pytest.raises(InputError, match=r"differences .*0\.0"):
+            write_checked(model, head, batches, refused)
+    assert path.read_bytes() == before and not (tmp_path / "other.onnx").exists()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_weights_are_rounded_to_float16(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    regressor = build_regressor(RegressorConfig("face", EVIDENCE["face"], hidden=8, stages=1, feedback=False)).eval()
+    before = [parameter.detach().clone() for parameter in regressor.parameters()]
+    parity = export_head(regressor, "face", tmp_path / "face_head.onnx", "made by a test")
+    assert max(parity.values()) < PARITY_TOLERANCE
+    for parameter, exact in zip(regressor.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter, exact.half().float(), atol=0, rtol=0)
+    initializers = onnx.load(tmp_path / "face_head.onnx").graph.initializer
+    halves = {tuple(sorted(i.dims)) for i in initializers if i.data_type == onnx.TensorProto.FLOAT16}
+    assert {(8, EVIDENCE["face"]), (8, SPECS["face"].size)} <= halves
+
+
+def test_a_bundle_is_a_folder_that_predicts(tiny_bundle: Path) -> None:
+    predictor, config = Predictor.load(tiny_bundle), BundleConfig.read(tiny_bundle)
+    assert (config.name, config.body_model, config.parts) == ("tiny", "freebody", DEFAULT_PARTS)
+    names = {f"{part}_{kind}.onnx" for part in SPECS for kind in ("trunk", "head")} | {"detector.onnx"}
+    assert {path.name for path in tiny_bundle.iterdir()} == {*names, "means.npz", "bundle.json"}
+    assert all("Apache-2.0" in config.provenance[name] for name in names)
+    for name in TRUNK_ORIGINS:
+        assert (tiny_bundle / name).read_bytes() == (default_bundle() / name).read_bytes()
+    people = predictor(np.zeros((64, 64, 3), np.uint8), boxes=np.zeros((0, 4)))
+    assert len(people) == 0
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "export_head", lambda regressor, part, path, origin: path.write_bytes(b""))
+
+
+def test_a_missing_checkpoint_is_told(tmp_path: Path, no_export: None) -> None:
+    with pytest.raises(InputError, match=r"body\.pt.*openexpose train"):
+        bundle(tmp_path / "weights", tmp_path / "out")
+    assert not (tmp_path / "out" / "bundle.json").exists()
+
+
+@pytest.mark.parametrize("missing", TRUNK_ORIGINS)
+def test_a_missing_trunk_is_told(tiny_weights: Path, tmp_path: Path, no_export: None, missing: str) -> None:
+    trunks = tmp_path / "trunks"
+    trunks.mkdir()
+    for name in set(TRUNK_ORIGINS) - {missing}:
+        (trunks / name).write_bytes(b"a network")
+    with pytest.raises(InputError, match=f"trunks' without {missing}"):
+        bundle(tiny_weights, tmp_path / "out", trunks=trunks)
+    assert not (tmp_path / "out" / "bundle.json").exists()
+
+
+def test_trunks_may_lie_in_the_bundle_itself(tiny_weights: Path, tmp_path: Path, no_export: None) -> None:
+    for name in TRUNK_ORIGINS:
+        (tmp_path / name).write_bytes(name.encode())
+    bundle(tiny_weights, tmp_path, name="again", trunks=tmp_path)
+    assert all((tmp_path / name).read_bytes() == name.encode() for name in TRUNK_ORIGINS)
+    assert BundleConfig.read(tmp_path).name == "again"
