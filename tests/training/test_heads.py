@@ -1,5 +1,7 @@
 """Training: it learns what its evidence tells, repeats itself, writes what it has learnt, and tells what is missing."""
 
+import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,19 +39,18 @@ def config(shards: Path, part: str, out: Path, **options: object) -> TrainConfig
 def test_training_learns_and_writes_what_it_has_learnt(
     shards: Path, tmp_path: Path, part: str, feedback: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few, many = (
-        train(config(shards, part, tmp_path / f"{epochs}.pt", epochs=epochs, feedback=feedback)) for epochs in (1, 5)
-    )
-    assert many["error_2d_percent"] < 0.7 * few["error_2d_percent"] and many["n"] == HELD
-    assert many["mpjpe_mm"] < few["mpjpe_mm"] and many["mpjpe_mm"] < many["mean_pose_mpjpe_mm"]
-    assert "step" in capsys.readouterr().out
+    scores = train(config(shards, part, tmp_path / "x.pt", feedback=feedback))
+    shown = re.findall(r"^step .*({.*})$", capsys.readouterr().out, re.MULTILINE)
+    losses = [sum(ast.literal_eval(terms).values()) for terms in shown]
+    assert losses[-1] < 0.75 * losses[0]
+    assert scores["mpjpe_mm"] < scores["mean_pose_mpjpe_mm"] and scores["n"] == HELD
 
-    regressor, provenance = load_regressor(tmp_path / "5.pt")
+    regressor, provenance = load_regressor(tmp_path / "x.pt")
     data = load_data(shards, SPECS[part]).rows(torch.arange(HELD))
     layer = BodyLayer(load_body_model(num_betas=10, num_expression=20))
     again = validate(regressor, data, SPECS[part], layer)
-    assert again == pytest.approx(many, rel=1e-5), "the checkpoint answers as the trained regressor did"
-    assert provenance["samples"] == str(COUNT - HELD) and f"{many['mpjpe_mm']:.3f}" == provenance["mpjpe_mm"]
+    assert again == pytest.approx(scores, rel=1e-5), "the checkpoint answers as the trained regressor did"
+    assert provenance["samples"] == str(COUNT - HELD) and f"{scores['mpjpe_mm']:.3f}" == provenance["mpjpe_mm"]
     assert "epochs" in provenance["config"]
 
 

@@ -7,7 +7,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.mesh import keypoints
+from openexpose.body.model import BodyModel
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
+from openexpose.people import zero_pose
 from openexpose.synth.person import HEAD, Person, Stage, sample_person
 from openexpose.synth.picture import degrade, outside_photo, sample_background, sample_occluder
 from openexpose.synth.raster import depth_map, render
@@ -15,6 +17,8 @@ from openexpose.synth.view import View, attention_view, body_view, box_view, fac
 
 Array = np.ndarray
 
+CONTOUR = 17
+"""The first of the 68 face landmarks slide over the skin with the head's yaw."""
 BODY_PX, HAND_PX, FACE_PX = 256, 224, 192
 HIDDEN, OCCLUDED, VISIBLE = 0, 1, 2
 """Visibility: outside the picture or behind a thing; behind the person's own body; seen."""
@@ -168,6 +172,7 @@ def sample_face_crop(rng: np.random.Generator, stage: Stage) -> FaceSample:
     image, depth, mask = _draw(person, view, rng, stage, (FACE_PX, 0.14, border))
     origin = view.to_view(person.joints[HEAD : HEAD + 1])
     points = _in_view(person, view, stage)[1][IBUG68]
+    points[:CONTOUR] = head_contour(stage.model, person, view) + origin
     p3, p2 = points - origin, view.project(points)
     jaw, left_eye = INDEX["jaw"], INDEX["left_eye_smplx"]
     return FaceSample(
@@ -175,6 +180,14 @@ def sample_face_crop(rng: np.random.Generator, stage: Stage) -> FaceSample:
         person.expression, person.betas, p2, p3, _visibility(person, view, depth, mask, IBUG68),
         weak_camera(p3, p2), float(origin[0, 2]), view.half_side, attention,
     )  # fmt: skip
+
+
+def head_contour(model: BodyModel, person: Person, view: View) -> Float[Array, "17 3"]:
+    """Contour landmarks from the head joint (metres, view's frame) by the head's yaw: a face network knows no neck."""
+    pose = zero_pose(1)
+    pose[0, 0], pose[0, INDEX["jaw"]] = view.T_view_photo @ person.rotations[HEAD], person.pose[INDEX["jaw"]]
+    points = keypoints(model, pose, person.betas[None], person.expression[None])[0].astype(float)
+    return points[IBUG68[:CONTOUR]] - points[HEAD]
 
 
 def _in_view(person: Person, view: View, stage: Stage) -> tuple[Float[Array, "55 3 3"], Float[Array, "144 3"]]:

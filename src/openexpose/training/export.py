@@ -87,6 +87,9 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
         InputError: a checkpoint or a trunk is missing or damaged.
     """
     trunks = default_bundle() if trunks is None else trunks
+    for file in TRUNK_ORIGINS:
+        if not (trunks / file).is_file():
+            raise InputError(f"'{trunks}' without {file}", "a folder with the converted trunks and the detector")
     out.mkdir(parents=True, exist_ok=True)
     means, provenance = {}, {}
     for part in SPECS:
@@ -95,8 +98,6 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
         means[part] = regressor.mean.numpy()
         provenance[f"{part}_head.onnx"] = f"trained by openexpose on its own renders, Apache-2.0: {made}"
     for file, origin in TRUNK_ORIGINS.items():
-        if not (trunks / file).is_file():
-            raise InputError(f"'{trunks}' without {file}", "a folder with the converted trunks and the detector")
         if not (out / file).exists() or not (trunks / file).samefile(out / file):
             shutil.copyfile(trunks / file, out / file)
         provenance[file] = origin

@@ -103,7 +103,8 @@ def train(config: TrainConfig) -> dict[str, float]:
             shown = {name: round(float(value.detach()), 3) for name, value in terms.items()}
             print(f"step {step + 1}/{steps} {time.time() - begun:.0f} s {shown}", flush=True)
     scores = validate(regressor.eval(), validation, spec, layer)
-    provenance = {"samples": str(len(training)), "config": json.dumps({k: str(v) for k, v in vars(config).items()})}
+    recipe = {name: value for name, value in vars(config).items() if name not in ("shards", "out", "threads")}
+    provenance = {"samples": str(len(training)), "recipe": json.dumps(recipe)}
     save_regressor(config.out, regressor, settings, provenance | {k: f"{v:.3f}" for k, v in scores.items()})
     print(json.dumps(scores), flush=True)
     return scores
