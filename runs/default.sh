@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the shipped weights from nothing but this checkout: renders, trains the three regressors, writes the bundle.
-# About an hour on two cores. Interrupted runs resume at the last finished shard.
+# About an hour and a half on two cores. Interrupted runs resume at the last finished shard.
 #
 #     make .venv-dev && runs/default.sh run/
 set -euo pipefail
@@ -9,11 +9,11 @@ out=${1:-run}
 openexpose=.venv-dev/bin/openexpose
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-$openexpose synth --preset body --count 12000 --seed 1 --out "$out/shards" --workers 2
-$openexpose synth --preset hands --count 12000 --seed 1 --out "$out/shards" --workers 2
-$openexpose synth --preset faces --count 6000 --seed 1 --out "$out/shards" --workers 2
+$openexpose synth --preset body --count 20000 --seed 1 --out "$out/shards" --workers 2
+$openexpose synth --preset hands --count 14000 --seed 2 --out "$out/shards" --workers 2
+$openexpose synth --preset faces --count 14000 --seed 1 --out "$out/shards" --workers 2
 
-$openexpose train --part body --shards "$out/shards" --out "$out/weights/body.pt" &
+$openexpose train --part body --epochs 30 --shards "$out/shards" --out "$out/weights/body.pt" &
 body=$!
 $openexpose train --part hand --shards "$out/shards" --out "$out/weights/hand.pt"
 $openexpose train --part face --shards "$out/shards" --out "$out/weights/face.pt"

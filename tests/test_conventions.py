@@ -69,7 +69,7 @@ class FakeRunner:
 
     def __init__(self, spec: PartSpec, answer: np.ndarray, landmarks: np.ndarray, own_crop: bool) -> None:
         self.spec, self.mean, self.answer, self.landmarks = spec, answer, answer, landmarks
-        self.config = PartConfig(64, 1.25, False, 2 if own_crop else 1, 0.5)
+        self.config = PartConfig(64, 1.25, False, 2 if own_crop else 1, 0.5, 10.0)
 
     def look(self, images: np.ndarray) -> Seen:
         count, points = len(images), len(self.landmarks)

@@ -43,6 +43,7 @@ def one_sentence(capsys: pytest.CaptureFixture[str], *words: str) -> None:
     error = capsys.readouterr().err
     assert error.startswith("openexpose: ")
     assert error.count("\n") == 1
+    assert error.count("; expected ") == 1
     assert "Traceback" not in error
     for word in words:
         assert word in error
@@ -63,6 +64,11 @@ def huge_png(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
+def large_png(path: Path) -> None:
+    """A whole PNG of 108 million pixels: more than we take, less than Pillow refuses by itself."""
+    PIL.Image.new("1", (12_000, 9_000)).save(path, "PNG")
+
+
 def truncated_jpeg(path: Path) -> None:
     gradient(300, 200).save(path, "JPEG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -70,9 +76,11 @@ def truncated_jpeg(path: Path) -> None:
 
 BAD_FILES = {
     "missing": (lambda path: None, "does not exist"),
+    "a link to itself": (lambda path: path.symlink_to(path), "bad.jpg"),
     "not an image": (lambda path: path.write_text("hello, I am text"), "not a picture"),
     "zero bytes": (lambda path: path.write_bytes(b""), "empty"),
     "truncated": (truncated_jpeg, "damaged or cut short"),
+    "12,000 x 9,000": (large_png, "12000 x 9000, which is more than 100 million pixels"),
     "20,000 x 20,000": (huge_png, "million pixels"),
 }
 
@@ -95,6 +103,12 @@ def test_a_bad_file_among_many_is_reported_and_the_rest_go_on(
     assert main(["predict", str(tmp_path / "bad.jpg"), str(photo), "--out", str(out)]) == 1
     one_sentence(capsys, "bad.jpg", words)
     assert sorted(p.name for p in out.iterdir()) == ["photo.glb", "photo.json", "photo.npz", "photo_overlay.jpg"]
+
+
+def test_a_folder_named_like_a_picture(tmp_path: Path, out: Path, photo: Path, fake, capsys) -> None:
+    (tmp_path / "in" / "bad.jpg").mkdir(parents=True)
+    assert predict(tmp_path / "in", out) == 2
+    one_sentence(capsys, "bad.jpg", "is a folder")
 
 
 def test_no_pictures_at_all(tmp_path: Path, out: Path, fake, capsys) -> None:

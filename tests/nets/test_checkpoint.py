@@ -91,8 +91,8 @@ def test_a_failed_save_keeps_the_old_checkpoint(path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda content: content["state"].pop("mean"), "Missing|state_dict"),
-        (lambda content: content["state"].update(extra=torch.zeros(1)), "Unexpected|state_dict"),
+        (lambda content: content["state"].pop("mean"), r"Missing key.*\"mean\""),
+        (lambda content: content["state"].update(extra=torch.zeros(1)), r"Unexpected key.*\"extra\""),
         (lambda content: content["state"].update(mean=torch.zeros(3)), "state_dict"),
         (lambda content: content.pop("state"), "state"),
         (lambda content: content.pop("config"), "config"),
@@ -121,6 +121,12 @@ def test_a_truncated_file_is_refused(path: Path, share: float) -> None:
 def test_what_is_no_checkpoint_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     refused(path)
+
+
+def test_a_checkpoint_of_another_part_is_told(path: Path) -> None:
+    assert load_regressor(path, part="hand")[1] == {"made": "by a test"}
+    with pytest.raises(InputError, match=r"hand\.pt', which is a checkpoint of the part 'hand'; .* 'face'"):
+        load_regressor(path, part="face")
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:

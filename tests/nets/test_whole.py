@@ -52,10 +52,13 @@ def net(tiny_bundle: Path, tiny_weights: Path) -> WholeBodyNet:
 def open_gates(owner: WholeBodyNet | Predictor, least: float, **changes: int) -> None:
     """Merge hands and faces however little they are seen."""
     if isinstance(owner, WholeBodyNet):
-        owner.configs = {name: replace(config, min_presence=least, **changes) for name, config in owner.configs.items()}
+        owner.configs = {
+            name: replace(config, min_presence=least, max_shift=10.0, **changes)
+            for name, config in owner.configs.items()
+        }
     else:
         for runner in owner.parts.values():
-            runner.config = replace(runner.config, min_presence=least, **changes)
+            runner.config = replace(runner.config, min_presence=least, max_shift=10.0, **changes)
 
 
 def assert_same(net: WholeBodyNet, predictor: Predictor, pixels, picture, camera, attention: bool = True) -> None:

@@ -35,7 +35,7 @@ def pixels() -> np.ndarray:
 def predictor(tiny_bundle: Path) -> Predictor:
     predictor = Predictor.load(tiny_bundle, threads=1)
     for runner in predictor.parts.values():
-        runner.config = replace(runner.config, min_presence=0.0)
+        runner.config = replace(runner.config, min_presence=0.0, max_shift=10.0)
     return predictor
 
 

@@ -113,7 +113,7 @@ def test_one_persons_targets_are_a_row(targets: Targets) -> None:
 @PART
 def test_a_part_adds_its_own_points_where_they_are(points: np.ndarray, targets: Targets, name: str) -> None:
     answer, old = part_answer(points, name), len(targets.keypoints)
-    after = with_part(targets, name, answer, np.ones(COUNT, bool))
+    after = with_part(targets, name, replace(answer, used=np.ones(COUNT, bool)))
     added = after.keypoints[old:]
     assert len(added) >= 5 and np.isin(added, PARTS[name]).all()
     np.testing.assert_allclose(after.points_px[:, old:], project(points[:, added]), atol=1e-3)
@@ -123,7 +123,10 @@ def test_a_part_adds_its_own_points_where_they_are(points: np.ndarray, targets: 
 
 
 def test_the_mirrored_crop_is_of_the_left_hand(points: np.ndarray, targets: Targets) -> None:
-    sides = {name: with_part(targets, name, part_answer(points, name), np.ones(COUNT, bool)) for name in NETWORKS}
+    sides = {
+        name: with_part(targets, name, replace(part_answer(points, name), used=np.ones(COUNT, bool)))
+        for name in NETWORKS
+    }
     left, right = (sides[name].keypoints[len(targets.keypoints) :] for name in ("left_hand", "right_hand"))
     assert left[0] == INDEX["left_wrist"] and right[0] == INDEX["right_wrist"]
     np.testing.assert_array_equal(
@@ -134,7 +137,7 @@ def test_the_mirrored_crop_is_of_the_left_hand(points: np.ndarray, targets: Targ
 @PART
 def test_a_part_replaces_only_what_the_pose_trunk_saw_of_it(points: np.ndarray, targets: Targets, name: str) -> None:
     use = np.array([True, False, True])
-    after, old = with_part(targets, name, part_answer(points, name), use), len(targets.keypoints)
+    after, old = with_part(targets, name, replace(part_answer(points, name), used=use)), len(targets.keypoints)
     part = np.isin(targets.keypoints, PARTS["head" if name == "face" else name])
     assert part.any() and not part.all()
     assert (after.weight[use][:, :old][:, part] == 0).all()

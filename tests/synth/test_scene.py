@@ -5,9 +5,10 @@ import pytest
 
 from openexpose.body.keypoints import IBUG68, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.mesh import posed_mesh
+from openexpose.geometry.camera import fit_weak
 from openexpose.synth.person import HEAD, sample_person
 from openexpose.synth.scene import VISIBLE, sample_body, sample_face_crop, sample_hands
-from openexpose.synth.view import attention_view, body_view, face_view, hand_view, weak_camera
+from openexpose.synth.view import attention_view, body_view, face_view, hand_view
 
 
 def _joints(stage, rotations: dict[int, np.ndarray], betas: np.ndarray, expression: np.ndarray | None = None):
@@ -89,4 +90,4 @@ def test_views_hold_what_they_are_for(stage, kind):
 def test_weak_camera_is_exact_for_flat_points():
     points = np.random.default_rng(0).normal(size=(20, 3))
     camera = np.array([1.7, 0.2, -0.4])
-    np.testing.assert_allclose(weak_camera(points, camera[0] * (points[:, :2] + camera[1:])), camera, atol=1e-9)
+    np.testing.assert_allclose(fit_weak(points, camera[0] * (points[:, :2] + camera[1:])), camera, atol=1e-9)

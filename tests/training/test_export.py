@@ -1,5 +1,6 @@
 """Export: the ONNX heads are the checkpoints, nothing unproven is written, and a bundle is a folder that predicts."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,45 @@ def test_a_missing_checkpoint_is_told(tmp_path: Path, no_export: None) -> None:
     with pytest.raises(InputError, match=r"body\.pt.*openexpose train"):
         bundle(tmp_path / "weights", tmp_path / "out")
     assert not (tmp_path / "out" / "bundle.json").exists()
+
+
+def test_a_checkpoint_under_anothers_name_is_told(tiny_weights: Path, tmp_path: Path, no_export: None) -> None:
+    (tmp_path / "weights").mkdir()
+    for part, name in (("body", "body"), ("face", "hand"), ("hand", "face")):
+        shutil.copyfile(tiny_weights / f"{part}.pt", tmp_path / "weights" / f"{name}.pt")
+    with pytest.raises(InputError, match=r"hand\.pt', which is a checkpoint of the part 'face'"):
+        bundle(tmp_path / "weights", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tiny_weights: Path, tmp_path: Path, monkeypatch):
+    exported: list[str] = []
+    monkeypatch.setattr(export, "export_head", lambda regressor, part, path, origin: exported.append(part))
+    (tmp_path / "file").write_text("precious")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(InputError, match="no bundle can be written"):
+            bundle(tiny_weights, out)
+    assert not exported and (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("at", ["face_head.onnx", "hand_trunk.onnx", "means.npz"])
+def test_a_failure_midway_leaves_the_old_bundle(
+    tiny_weights: Path, tmp_path: Path, no_export: None, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    bundle(tiny_weights, tmp_path / "out", name="old")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def full(path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        if Path(path).name == at:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "export_head", lambda regressor, part, path, origin: full(path))
+    monkeypatch.setattr(export.shutil, "copyfile", lambda source, path: full(path))
+    monkeypatch.setattr(export.np, "savez", lambda path, **arrays: full(path))
+    with pytest.raises(InputError, match="No space left on device"):
+        bundle(tiny_weights, tmp_path / "out", name="new")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize("missing", TRUNK_ORIGINS)

@@ -20,7 +20,7 @@ from openexpose.formats.glb import write_glb
 from openexpose.formats.native import write_json, write_npz
 from openexpose.geometry.boxes import check_boxes
 from openexpose.geometry.camera import focal_from_fov
-from openexpose.image.read import Image, find_images, read_image
+from openexpose.image.read import Image, find_images, read_image, real_path
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
 from openexpose.render.overlay import compose, render_overlay, side_view
@@ -116,10 +116,10 @@ def check_outputs(options: Predict, images: list[Path]) -> None:
         raise InputError(f"--out '{options.out}' is a file", expected, "Choose another name.") from None
     except OSError as error:
         raise InputError(f"--out '{options.out}' cannot be written ({error.strerror})", expected) from None
-    inputs = {path.resolve() for path in images}
+    inputs = {real_path(path) for path in images}
     for path in images:
         for kind in options.save:
-            if _output(options, path, kind).resolve() in inputs:
+            if real_path(_output(options, path, kind)) in inputs:
                 name = _output(options, path, kind).name
                 raise InputError(
                     f"an input picture '{name}' that the result of '{path.name}' would replace",

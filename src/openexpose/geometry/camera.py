@@ -48,6 +48,17 @@ def project_weak(points_m: Float[Array, "*batch n 3"], camera: Float[Array, "*ba
     return camera[..., None, :1] * (points_m[..., :2] + camera[..., None, 1:])
 
 
+def fit_weak(points_m: Float[Array, "*batch n 3"], targets: Float[Array, "*batch n 2"]) -> Float[Array, "*batch 3"]:
+    """Weak-perspective camera (s, tx, ty) under which points project nearest to targets in crop coordinates."""
+    xy = points_m[..., :2]
+    middle, aim = xy.mean(-2, keepdims=True), targets.mean(-2, keepdims=True)
+    centred = xy - middle
+    spread = np.maximum((centred**2).sum((-1, -2)), 1e-12)
+    scale = np.maximum((centred * (targets - aim)).sum((-1, -2)) / spread, 1e-6)
+    shift = aim[..., 0, :] / scale[..., None] - middle[..., 0, :]
+    return np.concatenate([scale[..., None], shift], -1)
+
+
 def view_rotation(crop: Crop, focal_px: float, principal_px: Float[Array, "2"]) -> Float[Array, "*batch 3 3"]:
     """Rotation from the frame of a crop's virtual camera to the full camera's frame.
 

@@ -81,6 +81,8 @@ def read_image(path: str | Path) -> Image:
                 opened.load()
                 focal_px = _focal_from_exif(opened)
                 upright = _transpose_upright(opened)
+        except InputError:  # a ValueError, too, but not Pillow's
+            raise
         except PIL.Image.DecompressionBombError:
             raise _too_large(path, "more than") from None
         except PIL.UnidentifiedImageError:
@@ -101,17 +103,17 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         InputError: nothing given, a folder without pictures, or two pictures with the same stem (outputs are named
-            by the stem, so one would overwrite the other).
+            by the stem, so one would overwrite the other; some file systems don't tell letter cases apart).
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         for picture in _pictures_in(path) if _is_folder(path) else [path]:
-            found.setdefault(picture.resolve(), picture)
+            found.setdefault(real_path(picture), picture)
     if not found:
         raise InputError("no pictures", "at least one picture or folder of pictures")
     by_stem: dict[str, Path] = {}
     for path in found.values():
-        other = by_stem.setdefault(path.stem, path)
+        other = by_stem.setdefault(path.stem.casefold(), path)
         if other is not path:
             raise InputError(
                 f"two pictures called {path.stem!r}: {other} and {path}",
@@ -119,6 +121,14 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
                 "Rename one or predict them into different folders.",
             )
     return list(found.values())
+
+
+def real_path(path: Path) -> Path:
+    """The path without links, or as it is where it cannot be followed (a link to itself, a NUL in the name)."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return path
 
 
 def _is_folder(path: Path) -> bool:
@@ -144,14 +154,17 @@ def _pictures_in(folder: Path) -> list[Path]:
 def _check_file(path: Path) -> None:
     """Raise InputError for what can be told without opening the file."""
     try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder", "a picture file")
-        if not path.exists():
-            raise InputError(f"{path} does not exist", "a picture file", "Check the path.")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes)", _READABLE, "Copy the file again.")
+        is_folder, is_there = path.is_dir(), path.exists()
+        size = path.stat().st_size if is_there else 0
     except (OSError, ValueError) as error:  # a name too long, no permission, a NUL in the name
-        raise InputError(f"{str(path)[:200]!r} cannot be opened ({error})", "a picture file") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{str(path)[:200]!r} cannot be opened ({reason})", "a picture file") from None
+    if is_folder:
+        raise InputError(f"{path} is a folder", "a picture file")
+    if not is_there:
+        raise InputError(f"{path} does not exist", "a picture file", "Check the path.")
+    if size == 0:
+        raise InputError(f"{path} is empty (0 bytes)", _READABLE, "Copy the file again.")
 
 
 def _check_size(path: Path, size: tuple[int, int]) -> None:

@@ -51,21 +51,37 @@ def save_regressor(
     temporary.replace(path)
 
 
-def load_regressor(path: Path, body: BodyLayer | None = None) -> tuple[IterativeRegressor, dict[str, str]]:
+def load_regressor(
+    path: Path, body: BodyLayer | None = None, *, part: str | None = None
+) -> tuple[IterativeRegressor, dict[str, str]]:
     """Read a checkpoint strictly: every weight present, none left over; returns the regressor and its provenance.
 
+    Args:
+        path: the checkpoint.
+        body: a body layer to share; None builds the packaged free body.
+        part: the part that it must be of; None takes any.
+
     Raises:
-        InputError: the file is missing, damaged, or not a regressor checkpoint of ours.
+        InputError: the file is missing, damaged, not a regressor checkpoint of ours, or of another part.
     """
     expected = "a checkpoint written by `openexpose train`"
     if not path.is_file():
         raise InputError(f"'{path}', which is not a file", expected)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        regressor = build_regressor(RegressorConfig(**content["config"]), body)
+        config = RegressorConfig(**content["config"])
+        regressor = build_regressor(config, body)
         regressor.load_state_dict(content["state"], strict=True)
         provenance = dict(content["provenance"])
     except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"'{path}', which does not load ({reason})", expected) from None
+        raise InputError(f"'{path}', which does not load ({_reason(error)})", expected) from None
+    if part not in (None, config.part):
+        raise InputError(f"'{path}', which is a checkpoint of the part '{config.part}'", f"one of the part '{part}'")
     return regressor.eval(), provenance
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; where torch lists weights on the lines after it, these, too."""
+    lines = (str(error) or type(error).__name__).splitlines()
+    listed = "state_dict" in lines[0]
+    return " ".join(" ".join(lines if listed else lines[:1]).split())[:300]

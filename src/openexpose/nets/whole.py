@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from openexpose.body.keypoints import INDEX
 from openexpose.nets.attention import Crops, attention_crop, crops_from_boxes, sample_crops, trunk_crop
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.decode import Decoded, decode
@@ -25,6 +26,7 @@ from openexpose.nets.merge import PinholeCamera, condition, merge_part, place_bo
 from openexpose.nets.part import PartNet
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.predict.bundle import PartConfig
+from openexpose.predict.landmarks import ANCHORS
 
 ATTENDED: dict[str, str] = {"right_hand": "hand", "left_hand": "hand", "face": "face"}
 """What the body's attention looks at, and the network that answers: one hand network serves both hands."""
@@ -90,19 +92,31 @@ class WholeBodyNet(nn.Module):
         estimate = replace(body.parameters, pose=pose)
         whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body})
         if attention:
-            for part, crops in self.attend(estimate, transl, camera).items():
+            for part, (crops, anchor) in self.attend(estimate, transl, camera).items():
                 answer = self.look_and_answer(pictures, ATTENDED[part], crops, estimate, camera)
-                whole = self.merge(whole, part, answer, camera)
+                near = self._near(part, answer, crops, anchor)
+                whole = self.merge(whole, part, replace(answer, used=answer.used & near), camera)
         return whole
 
-    def attend(self, body: Decoded, transl: Float[Tensor, "n 3"], camera: PinholeCamera) -> dict[str, Crops]:
-        """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
+    def attend(
+        self, body: Decoded, transl: Float[Tensor, "n 3"], camera: PinholeCamera
+    ) -> dict[str, tuple[Crops, Float[Tensor, "n 2"]]]:
+        """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2).
+
+        With each crop the place of the part's anchor (wrist or nose tip), pixels.
+        """
         points = self.layer.keypoints(body.pose, body.betas, body.expression) + transl[:, None]
         projected, crops = camera.project(points), {}
         for part, network in ATTENDED.items():
             config = self.configs[network]
-            crops[part] = attention_crop(projected, part, config.crop_scale, config.upright)
+            region = attention_crop(projected, part, config.crop_scale, config.upright)
+            crops[part] = region, projected[:, INDEX[ANCHORS[part][1]]]
         return crops
+
+    def _near(self, part: str, answer: PartAnswer, crops: Crops, anchor: Float[Tensor, "n 2"]) -> Bool[Tensor, "n"]:
+        """Whether the trunk sees the part where the body has it."""
+        seen = answer.crops.to_image(answer.seen.landmarks[:, [ANCHORS[part][0]], :2])[:, 0]
+        return (seen - anchor).norm(dim=-1) <= self.configs[ATTENDED[part]].max_shift * crops.side_px
 
     def look_and_answer(
         self,

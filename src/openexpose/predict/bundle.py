@@ -47,7 +47,9 @@ class PartConfig:
     looks: int
     """How often to look: each further look is at the crop that the trunk's own landmarks ask for. The paper: 1."""
     min_presence: float
-    """Below this presence the part's answer is not used: hands and face then keep the body network's estimate."""
+    """Below this certainty the part's answer is not used: hands and faces then keep the body network's estimate."""
+    max_shift: float
+    """Nor is it used if the trunk sees wrist or nose farther from where the body has it, in sides of the crop."""
 
 
 @dataclass(frozen=True)

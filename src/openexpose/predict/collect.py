@@ -1,12 +1,15 @@
 """Gathering what the networks answered into the record of results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from openexpose.body.keypoints import INDEX, PARTS
+from openexpose.body.keypoints import FLIP, INDEX, JOINT_FLIP, PARTS
+from openexpose.body.mesh import keypoints
+from openexpose.body.model import BodyModel
 from openexpose.geometry.boxes import Crop
+from openexpose.geometry.camera import fit_weak, project_perspective, view_rotation
 from openexpose.people import People, zero_pose
 from openexpose.predict.bundle import Seen
 from openexpose.predict.landmarks import joint_visibility
@@ -26,6 +29,8 @@ class Answer:
     crop: Crop
     seen: Seen
     parameters: PartParameters
+    used: Bool[Array, "n"] = field(default_factory=lambda: np.zeros(0, bool))
+    """Of a hand or face: whose answer is believed and merged."""
 
 
 def nobody(camera: FullCamera, image_size: tuple[int, int]) -> People:
@@ -50,6 +55,7 @@ def nobody(camera: FullCamera, image_size: tuple[int, int]) -> People:
 
 
 def collect(
+    model: BodyModel,
     boxes: Float[Array, "p 4"],
     camera: FullCamera,
     image_size: tuple[int, int],
@@ -60,6 +66,7 @@ def collect(
     """The record of a picture's people.
 
     Args:
+        model: the body model.
         boxes: one a person, pixels.
         image_size: width and height, pixels.
         answer: of the body network, or of a lone hand or face network.
@@ -79,18 +86,24 @@ def collect(
         joint_confidence=joints,
         crop_centre_px=crop.centre_px,
         crop_side_px=crop.side_px,
-        crop_camera=_upright_camera(parameters.camera, crop),
+        crop_camera=_upright_camera(model, answer, placed, camera),
         focal_px=camera.focal_px,
         principal_px=camera.principal_px,
         image_size=image_size,
     )
 
 
-def _upright_camera(weak: Float[Array, "n 3"], crop: Crop) -> Float[Array, "n 3"]:
-    """The weak-perspective camera of the crop, for the upright crop with the same centre and side."""
-    c, s = np.cos(crop.angle_rad), np.sin(crop.angle_rad)
-    tx, ty = -weak[:, 1] if crop.mirrored else weak[:, 1], weak[:, 2]
-    return np.stack([weak[:, 0], c * tx - s * ty, s * tx + c * ty], -1)
+def _upright_camera(model: BodyModel, answer: Answer, placed: Located, camera: FullCamera) -> Float[Array, "n 3"]:
+    """The weak-perspective camera, of the upright crop, that agrees best with the pinhole projection of the result."""
+    points = keypoints(model, placed.pose, answer.parameters.betas, answer.parameters.expression)
+    points = points + placed.transl[:, None]
+    upright = Crop(answer.crop.centre_px, answer.crop.side_px, np.zeros_like(answer.crop.side_px))
+    root = int(JOINT_FLIP[answer.spec.root_joint]) if answer.crop.mirrored else answer.spec.root_joint
+    fit = np.arange(22) if answer.spec is BODY else np.array(answer.spec.keypoints)
+    chosen = points[:, FLIP[fit] if answer.crop.mirrored else fit]
+    projected = upright.from_image(project_perspective(chosen, camera.focal_px, camera.principal_px))
+    view = view_rotation(upright, camera.focal_px, camera.principal_px)
+    return fit_weak((chosen - points[:, [root]]) @ view, projected)
 
 
 def joint_confidence(answer: Answer, presences: dict[str, Array]) -> Float[Array, "n 144"]:

@@ -108,6 +108,8 @@ def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: floa
 ATTENTION_SCALE = {"hand": 2.0, "face": 2.0}
 """Side of the attention crops over the extent of the part's joints. The paper takes 3.0 for hands; the default hand
 trunk sees many more hands at 2.0 (docs/results.md)."""
+ANCHORS = {"left_hand": (0, "left_wrist"), "right_hand": (0, "right_wrist"), "face": (1, "nose4")}
+"""A landmark of each part's trunk and the keypoint that is the same place: is the part where the body has it?"""
 UP = {
     "left_hand": indices("left_wrist", "left_middle1"),
     "right_hand": indices("right_wrist", "right_middle1"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from openexpose.body.keypoints import INDEX
 from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
@@ -22,9 +23,9 @@ from openexpose.geometry.camera import default_focal_px, project_perspective
 from openexpose.image.crop import sample_crop
 from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
-from openexpose.predict.collect import Answer, collect, nobody
+from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import TRUNK_CROPS, attention_crop
+from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, attention_crop
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, PartParameters, decode, encode
 from openexpose.predict.refine import refine
@@ -150,28 +151,37 @@ class Predictor:
         answers: dict[str, Answer] = {}
         if attention:
             estimate = replace(body, pose=placed.pose)
-            for name, region in self._attend(estimate, placed, camera).items():
-                answers[name] = self._part(pixels, name, region, estimate, camera, watch)
+            projected = self._project(estimate, placed, camera)
+            for name in FINE_PARTS:
+                config = self.parts[_network(name)].config
+                region = attention_crop(projected, name, config.crop_scale, config.upright)
+                answer = self._part(pixels, name, region, estimate, camera, watch)
+                answers[name] = replace(answer, used=self._believed(name, answer, region, projected))
             with watch.stage("merge"):
                 for name, answer in answers.items():
                     placed, body = self._merge(name, answer, placed, body, camera)
-                    targets = with_part(targets, name, answer, self._used(name, answer))
+                    targets = with_part(targets, name, answer)
             if refinement:
-                held = np.stack([self._used(name, answers[name]) for name in ("face", "left_hand", "right_hand")], -1)
+                held = np.stack([answers[name].used for name in ("face", "left_hand", "right_hand")], -1)
                 with watch.stage("refine"):
                     placed = refine(self.body_model, placed, body, camera, targets, held)
         presences = {name: answer.seen.certainty for name, answer in answers.items()}
-        return collect(boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
+        return collect(self.body_model, boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
 
-    def _attend(self, body: PartParameters, placed: Located, camera: FullCamera) -> dict[str, Crop]:
-        """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2)."""
+    def _project(self, body: PartParameters, placed: Located, camera: FullCamera) -> Float[Array, "p 144 2"]:
+        """The body's keypoints in the picture, pixels."""
         points = keypoints(self.body_model, body.pose, body.betas, body.expression) + placed.transl[:, None]
-        projected = project_perspective(points, camera.focal_px, camera.principal_px)
-        crops = {}
-        for name in ("right_hand", "left_hand", "face"):
-            config = self.parts[_network(name)].config
-            crops[name] = attention_crop(projected, name, config.crop_scale, config.upright)
-        return crops
+        return project_perspective(points, camera.focal_px, camera.principal_px)
+
+    def _believed(
+        self, name: str, answer: Answer, region: Crop, projected: Float[Array, "p 144 2"]
+    ) -> Bool[Array, "p"]:
+        """Whose hand or face was seen clearly, and where the body has it."""
+        config = self.parts[_network(name)].config
+        landmark, keypoint = ANCHORS[name]
+        seen_px = answer.crop.to_image(answer.seen.landmarks[:, [landmark], :2].astype(float))[:, 0]
+        shift = np.linalg.norm(seen_px - projected[:, INDEX[keypoint]], axis=-1) / region.side_px
+        return (answer.seen.certainty >= config.min_presence) & (shift <= config.max_shift)
 
     def _part(
         self,
@@ -196,16 +206,12 @@ class Predictor:
         self, name: str, answer: Answer, placed: Located, body: PartParameters, camera: FullCamera
     ) -> tuple[Located, PartParameters]:
         """Put a part's answer into the body, for the people of whom the part was seen."""
-        spec, use = answer.spec, self._used(name, answer)
+        spec, use = answer.spec, answer.used
         part = locate_part(self.body_model, spec, answer.parameters, answer.crop, camera)
         placed = Located(merge_part(placed.pose, spec, part, answer.crop.mirrored, use), placed.transl)
         if name == "face":
             body = replace(body, expression=np.where(use[:, None], answer.parameters.expression, body.expression))
         return placed, body
-
-    def _used(self, name: str, answer: Answer) -> Bool[Array, "p"]:
-        """Whose hand or face was seen well enough to believe the part's network."""
-        return answer.seen.certainty >= self.parts[_network(name)].config.min_presence
 
     def _look(
         self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, alone: bool = False
@@ -259,7 +265,9 @@ class Predictor:
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
         with watch.stage("merge"):
             placed = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
-        return replace(collect(given, camera, size, answer, placed, {name: answer.seen.presence}), part=part)
+        return replace(
+            collect(self.body_model, given, camera, size, answer, placed, {name: answer.seen.presence}), part=part
+        )
 
 
 def _network(part: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import KEYPOINT_NAMES, LEFT_HAND21, PARTS
 from openexpose.geometry.boxes import Crop
@@ -81,14 +81,15 @@ def pose_targets(crop: Crop, seen: Seen, camera: FullCamera) -> Targets:
     )
 
 
-def with_part(targets: Targets, name: str, answer: Answer, use: Bool[Array, "p"]) -> Targets:
-    """Let what a hand or face trunk saw replace what the pose trunk saw of that part, for the people ``use``.
+def with_part(targets: Targets, name: str, answer: Answer) -> Targets:
+    """Let what a hand or face trunk saw replace what the pose trunk saw of that part, where its answer is used.
 
     Args:
         targets: so far.
         name: ``left_hand``, ``right_hand`` or ``face``.
         answer: of that part's network.
     """
+    use = answer.used
     part = PARTS["head" if name == "face" else name]
     weight = np.where(use[:, None] & np.isin(targets.keypoints, part), 0.0, targets.weight)
     edge_parts = np.isin(targets.keypoints[targets.edges], part).any(1)

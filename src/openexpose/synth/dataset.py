@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -79,13 +79,15 @@ def render_shard(kind: Kind, seed: int, start: int, count: int, out: Path, stage
     samples = [next(people) for _ in range(count)]
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     files = [cv2.imencode(".jpg", sample.image[..., ::-1], quality)[1].ravel() for sample in samples]
-    arrays = {name: _stacked([getattr(s, name) for s in samples]) for name in label_names(SAMPLE_TYPES[kind])}
+    arrays: dict[str, Any] = {
+        name: _stacked([getattr(s, name) for s in samples]) for name in label_names(SAMPLE_TYPES[kind])
+    }
     arrays |= {"jpeg": np.concatenate(files), "jpeg_offsets": np.cumsum([0, *map(len, files)])}
     arrays |= {"kind": np.array(kind), "seed": np.array(seed), "body": np.array(body_digest(stage.model))}
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(f".part{os.getpid()}")
     with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
     part.replace(out)
     return out
 

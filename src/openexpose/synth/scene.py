@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float, UInt8
 from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
+from openexpose.geometry.camera import fit_weak
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
 from openexpose.people import zero_pose
 from openexpose.synth.person import HEAD, Person, Stage, sample_person
 from openexpose.synth.picture import degrade, outside_photo, sample_background, sample_occluder
 from openexpose.synth.raster import depth_map, render
-from openexpose.synth.view import View, attention_view, body_view, box_view, face_view, hand_view, weak_camera
+from openexpose.synth.view import View, attention_view, body_view, box_view, face_view, hand_view
 
 Array = np.ndarray
 
@@ -110,7 +111,7 @@ def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
     p3, p2 = points - root, view.project(points)
     return BodySample(
         image, pose, person.betas, person.expression, p2, p3, _visibility(person, view, depth, mask, ids),
-        weak_camera(p3, p2), float(root[0, 2]), view.half_side, upright,
+        fit_weak(p3, p2), float(root[0, 2]), view.half_side, upright,
     )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def _hand(person: Person, side: str, rng: np.random.Generator, stage: Stage) -> 
         rotation, fingers = mirror_rotation(rotation), mirror_rotation(fingers)
     return HandSample(
         image, rotation, fingers, person.betas, p2, p3, _visibility(shown, view, depth, mask, ids),
-        weak_camera(p3, p2), float(wrist[0, 2]), view.half_side, side == "left", attention,
+        fit_weak(p3, p2), float(wrist[0, 2]), view.half_side, side == "left", attention,
     )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def sample_face_crop(rng: np.random.Generator, stage: Stage) -> FaceSample:
     return FaceSample(
         image, view.T_view_photo @ person.rotations[HEAD], person.pose[jaw], person.pose[left_eye : left_eye + 2],
         person.expression, person.betas, p2, p3, _visibility(person, view, depth, mask, IBUG68),
-        weak_camera(p3, p2), float(origin[0, 2]), view.half_side, attention,
+        fit_weak(p3, p2), float(origin[0, 2]), view.half_side, attention,
     )  # fmt: skip
 
 

@@ -137,11 +137,3 @@ def face_view(joints: Float[Array, "144 3"], rng: np.random.Generator) -> View:
     extent = (high - low).max()
     half = 0.75 * extent * np.exp(rng.normal(0, 0.06))
     return _recentred(rotation, (low + high) / 2 + rng.normal(0, 0.04, 2) * extent, half)
-
-
-def weak_camera(points: Float[Array, "n 3"], crop: Float[Array, "n 2"]) -> Float[Array, "3"]:
-    """Least-squares weak-perspective camera (s, tx, ty) with crop = s * (xy + t)."""
-    xy = points[:, :2]
-    centred, target = xy - xy.mean(0), crop - crop.mean(0)
-    s = (centred * target).sum() / max((centred**2).sum(), 1e-12)
-    return np.array([s, *(crop.mean(0) / s - xy.mean(0))])

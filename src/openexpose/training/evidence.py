@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -63,10 +64,10 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
         for k in range(0, len(crops), batch):
             images = np.stack([crops.image(i) for i in range(k, min(k + batch, len(crops)))])
             rows.append(session.run(names, {"image": network_input(images)}))
-        content = {"made_from": np.array(made_from)}
+        content: dict[str, Any] = {"made_from": np.array(made_from)}
         content |= {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
         temporary = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(temporary, allow_pickle=False, **content)
+        np.savez(temporary, **content)
         temporary.replace(evidence_path(path))
         done += 1
     return done

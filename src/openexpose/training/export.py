@@ -4,6 +4,8 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +21,16 @@ from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import SPECS
 
 DEFAULT_PARTS = {
-    "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, min_presence=0.0),
-    "hand": PartConfig(size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, looks=2, min_presence=0.5),
-    "face": PartConfig(size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, looks=2, min_presence=0.5),
+    "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, min_presence=0.0, max_shift=10.0),
+    "hand": PartConfig(
+        size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, looks=2, min_presence=0.5, max_shift=0.3
+    ),
+    "face": PartConfig(
+        size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, looks=2, min_presence=0.5, max_shift=0.3
+    ),
 }
-"""The default recipe: input sizes of the trunks, the paper's attention factors, and the gate below which the body's own
-estimate of a hand or face is kept."""
+"""The default recipe: input sizes of the trunks, attention factors (of the face the paper's; of hands 2.0, where the
+paper has 3.0: docs/paper.md), and the gate below which the body's own estimate of a hand or face is kept."""
 
 _LANDMARKS = {"body": 39, "hand": 21, "face": 478}
 _FEATURES = {"body": 1152, "hand": 1152, "face": 288}
@@ -84,26 +90,35 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
         trunks: folder with the trunks and the detector as ONNX; None: those of the packaged bundle.
 
     Raises:
-        InputError: a checkpoint or a trunk is missing or damaged.
+        InputError: a checkpoint or a trunk is missing or damaged, a checkpoint is of another part than its name says,
+            or the folder cannot be written to; the folder is then as it was.
     """
     trunks = default_bundle() if trunks is None else trunks
     for file in TRUNK_ORIGINS:
         if not (trunks / file).is_file():
             raise InputError(f"'{trunks}' without {file}", "a folder with the converted trunks and the detector")
-    out.mkdir(parents=True, exist_ok=True)
-    means, provenance = {}, {}
-    for part in SPECS:
-        regressor, made = load_regressor(weights / f"{part}.pt")
-        export_head(regressor, part, out / f"{part}_head.onnx", str(made))
-        means[part] = regressor.mean.numpy()
-        provenance[f"{part}_head.onnx"] = f"trained by openexpose on its own renders, Apache-2.0: {made}"
-    for file, origin in TRUNK_ORIGINS.items():
-        if not (out / file).exists() or not (trunks / file).samefile(out / file):
-            shutil.copyfile(trunks / file, out / file)
-        provenance[file] = origin
-    np.savez(out / "means.npz", allow_pickle=False, **means)
-    config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
-    (out / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
+    loaded = {part: load_regressor(weights / f"{part}.pt", part=part) for part in SPECS}
+    provenance: dict[str, str] = {}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".", suffix=".part", ignore_cleanup_errors=True) as folder:
+            beside = Path(folder)
+            for part, (regressor, made) in loaded.items():
+                export_head(regressor, part, beside / f"{part}_head.onnx", str(made))
+                provenance[f"{part}_head.onnx"] = f"trained by openexpose on its own renders, Apache-2.0: {made}"
+            for file, origin in TRUNK_ORIGINS.items():
+                if not (out / file).exists() or not (trunks / file).samefile(out / file):
+                    shutil.copyfile(trunks / file, beside / file)
+                provenance[file] = origin
+            means: dict[str, Any] = {part: regressor.mean.numpy() for part, (regressor, _) in loaded.items()}
+            np.savez(beside / "means.npz", **means)
+            config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
+            (beside / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
+            for path in sorted(beside.iterdir(), key=lambda path: path.name == "bundle.json"):
+                path.replace(out / path.name)
+    except OSError as error:
+        expected = "a folder that can be written to"
+        raise InputError(f"'{out}', where no bundle can be written ({error.strerror or error})", expected) from None
 
 
 _MEDIAPIPE = "MediaPipe, npm package @mediapipe/holistic 0.5.1675471629, Apache-2.0, converted from TFLite: "
