@@ -9,7 +9,7 @@ PHOTO ?= examples/astronaut.jpg
 .PHONY: demo test check check-only clean .venv .venv-dev
 
 demo: .venv
-	.venv/bin/openexpose predict $(PHOTO) --out out/
+	.venv/bin/openexpose predict "$(PHOTO)" --out out/
 
 test: .venv-dev
 	OMP_WAIT_POLICY=PASSIVE .venv-dev/bin/python -m pytest -n 2

@@ -69,7 +69,7 @@ class FakeRunner:
 
     def __init__(self, spec: PartSpec, answer: np.ndarray, landmarks: np.ndarray, own_crop: bool) -> None:
         self.spec, self.mean, self.answer, self.landmarks = spec, answer, answer, landmarks
-        self.config = PartConfig(64, 1.25, False, 2 if own_crop else 1, 0.5, 10.0)
+        self.config = PartConfig(64, 1.25, False, 2 if own_crop else 1, False, 0.5, 10.0)
 
     def look(self, images: np.ndarray) -> Seen:
         count, points = len(images), len(self.landmarks)
@@ -185,6 +185,17 @@ def test_torch_decodes_like_numpy(spec: PartSpec) -> None:
     ours, theirs = decode(vector, spec), torch_decode.decode(torch.from_numpy(vector), spec)
     for name in ("pose", "betas", "expression", "camera"):
         np.testing.assert_allclose(getattr(theirs, name).numpy(), getattr(ours, name), atol=1e-5, err_msg=name)
+    points = np.random.default_rng(4).normal(size=(3, 7, 3)).astype(np.float32)
+    flat = torch_decode.project_weak(torch.from_numpy(points), theirs.camera)
+    np.testing.assert_allclose(flat.numpy(), project_weak(points, ours.camera), atol=1e-5)
+
+
+def test_a_hand_is_certain_only_as_the_hand_of_its_side() -> None:
+    rows, presence, side = np.zeros((3, 1)), np.array([0.9, 0.8, 0.1]), np.array([1.0, 0.5, 0.9])
+    hand = Seen(rows, np.zeros((3, 1, 3)), rows, None, presence, side)
+    np.testing.assert_allclose(hand.certainty, [0.9, 0.4, 0.09])
+    face = Seen(rows, np.zeros((3, 1, 3)), rows, None, presence)
+    np.testing.assert_array_equal(face.certainty, presence)
 
 
 def test_losses_vanish_at_the_truth_and_only_there(body: BodyModel) -> None:

@@ -1,4 +1,4 @@
-"""Losses of a part network, each a pure function of predictions and targets (paper, section 3.4, eq. 6-9)."""
+"""Losses of a part network, each a pure function of predictions and targets (paper, eq. 6 and following)."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from openexpose.nets.decode import Decoded
+from openexpose.nets.decode import Decoded, project_weak
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def part_loss(
         slots: pose slots that the part predicts.
         importance: weight of each keypoint.
     """
-    projected = answer.camera[:, None, :1] * (points[..., :2] + answer.camera[:, None, 1:])
+    projected = project_weak(points, answer.camera)
     seen = (0.1 + 0.9 * target.visible) * importance
     return {
         "rotation": weights.rotation * rotation_loss(answer.pose[:, slots], target.pose[:, slots]),

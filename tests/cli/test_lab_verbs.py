@@ -56,6 +56,20 @@ def test_synth(calls, capsys) -> None:
     assert "20 crops in 2 shards" in capsys.readouterr().out
 
 
+def test_a_negative_seed_is_one_sentence(tmp_path: Path, capsys) -> None:
+    assert main(["synth", "--preset", "body", "--count", "1", "--out", str(tmp_path), "--seed", "-1"]) == 2
+    assert capsys.readouterr().err == "openexpose: seed -1; expected a seed of 0 or more\n"
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_before_the_training(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("openexpose.training.heads.cache_evidence", lambda *_, **__: 1 / 0)
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "file" / "hand.pt"):
+        assert main(["train", "--part", "hand", "--shards", str(tmp_path), "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("openexpose: ") and error.count("\n") == error.count("; expected ") == 1
+
+
 def test_import_trunks(calls) -> None:
     pytest.importorskip("tflite", reason="the extra 'assets' is not installed")
     calls.record("openexpose.assets.trunks.import_trunks")

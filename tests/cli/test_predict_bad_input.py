@@ -13,6 +13,8 @@ import pytest
 
 from openexpose.cli import prediction
 from openexpose.cli.main import main
+from openexpose.errors import InputError
+from openexpose.predict import bundle
 
 ORIENTATION = 0x0112
 
@@ -209,6 +211,9 @@ def test_no_boxes_are_no_people(tmp_path: Path, out: Path, photo: Path, fake) ->
         ('{"photo.jpg": [[NaN, 0, 20, 30]]}', "finite"),
         ({"photo.jpg": [[20, 0, 20, 30]]}, "no area"),
         ({"photo.jpg": [[1, 2, 3]]}, "[x1, y1, x2, y2]"),
+        ({"photo.jpg": [[]]}, "[x1, y1, x2, y2]"),
+        ({"photo.jpg": [[0, 0, 10**400, 9]]}, "[x1, y1, x2, y2]"),
+        ({"photo.jpg": [[0, 0, 1e9, 9]]}, "far beyond the 60 x 40 picture"),
         ({"photo.jpg": {"a": 1}}, "[x1, y1, x2, y2]"),
         ({"photo.jpg": "text"}, "[x1, y1, x2, y2]"),
         ({"photo.jpg": None}, "[x1, y1, x2, y2]"),
@@ -277,6 +282,13 @@ def test_impossible_options_are_one_sentence(options, words, out: Path, photo: P
 def test_a_bundle_that_is_not_there(tmp_path: Path, out: Path, photo: Path, capsys) -> None:
     assert predict(photo, out, "--bundle", tmp_path / "nowhere") == 2
     one_sentence(capsys, "nowhere", "bundle.json")
+
+
+def test_a_packaged_bundle_that_is_not_there_is_an_incomplete_installation(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bundle, "default_bundle", lambda: tmp_path)
+    with pytest.raises(InputError, match="install openexpose again") as error:
+        bundle.BundleConfig.read(tmp_path)
+    assert "--bundle" not in str(error.value)
 
 
 @pytest.mark.parametrize("words", [["--bogus"], ["photo.jpg"], ["photo.jpg", "--out", "x", "--part", "foot"]])

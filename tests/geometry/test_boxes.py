@@ -86,9 +86,10 @@ def test_intersection_over_union() -> None:
 
 
 def test_good_boxes_are_returned() -> None:
-    boxes = [[0, 0, 10, 20], [-5.5, -5, 700, 3]]
+    boxes = [[0, 0, 10, 20], [-5.5, -5, 700, 3], [-64_000, 0, 64_000, 10]]
     np.testing.assert_array_equal(check_boxes(boxes, 640, 480, "boxes"), boxes)
     assert check_boxes([], 640, 480, "boxes").shape == (0, 4)
+    assert check_boxes(np.zeros((0, 4)), 640, 480, "boxes").shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,11 @@ def test_good_boxes_are_returned() -> None:
         ([[0, 20, 10, 10]], "no area"),
         ([[640, 0, 700, 10]], "outside"),
         ([[0, -20, 10, 0]], "outside"),
+        ([[0, 0, 10**400, 10]], "holds"),
+        ([[]], "holds"),
+        ([[], []], "holds"),
+        ([[0, 0, 1e300, 10]], "far beyond"),
+        ([[-64_001, 0, 10, 10]], "far beyond"),
     ],
 )
 def test_bad_boxes_are_named(boxes: object, said: str) -> None:

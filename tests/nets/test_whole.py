@@ -119,7 +119,7 @@ def test_equal_to_the_runtime_with_residual_feedback(pixels, picture, camera, tm
     bundle(random_weights(tmp_path, feedback=True), tmp_path / "bundle")
     predictor, net = Predictor.load(tmp_path / "bundle", threads=1), build_whole(tmp_path / "bundle", tmp_path).eval()
     for owner in (predictor, net):  # two looks: each further one multiplies the rounding of the crop before it
-        open_gates(owner, 0.0, looks=2)
+        open_gates(owner, 0.0, looks=2, wider=False)
     assert_same(net, predictor, pixels, picture, camera)
 
 
@@ -151,7 +151,9 @@ def test_a_left_hand_is_a_mirrored_right_hand(net, picture, camera, looks: int, 
     open_gates(net, 0.0)
     if looks == 2:
         look = net._trunk
-        monkeypatch.setattr(net, "_trunk", lambda *a: replace(look(*a), presence=torch.ones(2)))
+        monkeypatch.setattr(
+            net, "_trunk", lambda *a: replace(look(*a), presence=torch.ones(2), handedness=torch.ones(2))
+        )
     width = float(picture.shape[-1])
     centre, side = torch.tensor([[350.0, 380.0], [222.0, 100.0]]), torch.tensor([200.0, 190.0])
     crops = Crops(centre, side, torch.tensor([0.3, -1.0]))
@@ -183,7 +185,7 @@ def test_losses_of_a_part_reach_the_body_through_its_crop_and_its_start(net, pic
     vector = rest_vector(SPECS["body"]).repeat(1, 1).requires_grad_()
     body = decode(vector, SPECS["body"])
     transl = torch.tensor([[0.0, 0.3, 2.5]])
-    crops = net.attend(body, transl, camera)[part]
+    crops, _ = net.attend(body, transl, camera)[part]
     for start in (None, body):
         answer = net.look_and_answer(picture, network, crops, start, camera)
         (gradient,) = torch.autograd.grad(answer.stages[-1].square().sum(), vector, retain_graph=True)

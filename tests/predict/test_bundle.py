@@ -26,7 +26,7 @@ from openexpose.predict.pipeline import Predictor
 CONFIG = BundleConfig(
     "test",
     "freebody",
-    {name: PartConfig(64 + k, 1.5, k == 1, 1 + k, 0.25, 0.3) for k, name in enumerate(SPECS)},
+    {name: PartConfig(64 + k, 1.5, k == 1, 1 + k, k == 2, 0.25, 0.3) for k, name in enumerate(SPECS)},
     "detector.onnx",
     {"detector.onnx": "made by a test; Ünïcode"},
 )

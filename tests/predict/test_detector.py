@@ -105,6 +105,17 @@ def test_select_returns_to_image_pixels_sorted_and_clipped(detector):
     np.testing.assert_allclose(people.boxes_xyxy_px, [[408, 248, 560, 400], [8, 248, 248, 400]], atol=1e-3)
 
 
+def test_boxes_beside_the_picture_are_nobody(detector):
+    """The network also looks at the padding: what it sees there has no area once it is cut to the picture."""
+    score, distance = np.zeros(CELLS, np.float32), np.zeros((CELLS, 4 * BINS), np.float32)
+    beside, edge, across = 52 * 20 + 40, 52 * 20 + 30, 52 * 20 + 22  # centres (324, 164), (244, 164), (180, 164)
+    score[[beside, edge, across]] = 0.9, 0.8, 0.5
+    distance[[beside, edge, across]] = _one_hot_distance(5, 5, 5, 5)
+    people = detector.select(score, distance, scale=1.0, size_px=(416, 204))
+    np.testing.assert_allclose(people.score, [0.5])
+    np.testing.assert_allclose(people.boxes_xyxy_px, [[140, 124, 204, 204]], atol=1e-3)
+
+
 def test_scores_below_the_threshold_are_nobody(detector):
     score = np.full(CELLS, THRESHOLD - 0.01, np.float32)
     people = detector.select(score, np.zeros((CELLS, 4 * BINS), np.float32), 1.0, (416, 416))

@@ -90,6 +90,36 @@ def test_evidence_of_unknown_origin_is_made_anew(make_shard, trunk: Path, tmp_pa
     assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut short", "empty", "deflated", "without presence"])
+def test_damaged_evidence_is_made_anew(make_shard, trunk: Path, tmp_path: Path, damage: str) -> None:
+    shard = make_shard(tmp_path, "hand", 40)
+    cache_evidence(tmp_path, "hand", bundle=trunk)
+    path = evidence_path(shard)
+    whole = path.read_bytes()
+    with np.load(path, allow_pickle=False) as content:
+        arrays = dict(content)
+    if damage == "without presence":
+        np.savez(path, **{name: value for name, value in arrays.items() if name != "presence"})
+    else:
+        if damage == "deflated":
+            np.savez_compressed(path, **arrays)
+        content = bytearray(path.read_bytes())
+        for k in range(80, len(content) - 600, 50):
+            content[k] ^= 0xFF
+        path.write_bytes({"empty": b"", "cut short": whole[: len(whole) // 2]}.get(damage, bytes(content)))
+    with pytest.raises(InputError, match="evidence"):
+        load_evidence(shard)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_shard_is_told(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, "hand", 4)
+    shard.write_bytes(shard.read_bytes()[:-200])
+    with pytest.raises(InputError, match="cannot be read"):
+        cache_evidence(tmp_path, "hand", bundle=trunk)
+
+
 def test_only_the_parts_shards_are_looked_at(make_shard, trunk: Path, tmp_path: Path) -> None:
     for part in ("body", "face"):
         make_shard(tmp_path, part, 2)

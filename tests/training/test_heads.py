@@ -51,7 +51,7 @@ def test_training_learns_and_writes_what_it_has_learnt(
     again = validate(regressor, data, SPECS[part], layer)
     assert again == pytest.approx(scores, rel=1e-5), "the checkpoint answers as the trained regressor did"
     assert provenance["samples"] == str(COUNT - HELD) and f"{scores['mpjpe_mm']:.3f}" == provenance["mpjpe_mm"]
-    assert "epochs" in provenance["config"]
+    assert "epochs" in provenance["recipe"]
 
 
 def test_the_same_seed_trains_the_same_weights(shards: Path, tmp_path: Path) -> None:

@@ -75,7 +75,6 @@ COCO17: np.ndarray = indices(
     *"nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow".split(),
     *"left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle".split(),
 )
-COCO_FOOT6: np.ndarray = np.arange(60, 66)
 
 
 def _hand21(side: str) -> np.ndarray:

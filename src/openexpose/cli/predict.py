@@ -25,7 +25,8 @@ class Predict:
     """Folder for the results; made if it is not there."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """JSON file with the boxes of people: {"photo.jpg": [[x1, y1, x2, y2], ...]} in pixels of the upright photo.
-    Exactly these people come out, in that order. Default: people are detected."""
+    Exactly these people come out, in that order; [] says that there are none, and a photo that the file does not name
+    is an error. Default: people are detected."""
     focal_length: Annotated[float | None, tyro.conf.arg(metavar="PX", help_behavior_hint="")] = None
     """Focal length in pixels. Default: from the photo's EXIF data, else the length of the photo's diagonal."""
     fov: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="")] = None

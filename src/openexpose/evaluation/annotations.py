@@ -48,7 +48,7 @@ def read_annotations(data: Path) -> list[Annotation]:
     try:
         entries = json.loads(path.read_text("utf-8"))["entries"]
         annotations = [_annotation(entry, data) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"'{path}', which does not read as annotations ({reason})", expected) from None
     if not annotations:

@@ -7,6 +7,22 @@ from pathlib import Path
 from openexpose.errors import InputError
 
 
+def check_writable(folder: str | Path) -> None:
+    """See before long work that files can be written into a folder, which is made if it is not there.
+
+    Raises:
+        InputError: they cannot.
+    """
+    probe = Path(folder) / f".openexpose.{os.getpid()}.part"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(f"'{folder}' cannot be written to ({reason})", "a folder that can be written to") from None
+
+
 def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file beside its place, then rename it into place, so that no half-written file is ever seen.
 

@@ -7,6 +7,7 @@ not at all.
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def read_npz(path: Path) -> People:
     try:
         with np.load(path, allow_pickle=False) as npz:
             arrays = {name: npz[name] for name in npz.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"'{path}', which does not read as npz ({error})", expected) from None
     missing = [name for name in (*(f"{key}_rotmat" for key in POSE_SLICES), *_PLAIN, *_CAMERA) if name not in arrays]
     if missing:

@@ -14,6 +14,9 @@ from openexpose.errors import InputError
 
 Array = np.ndarray
 
+FARTHEST = 100
+"""No box may reach farther from the picture's corner than this many times its longer side."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -85,14 +88,15 @@ def check_boxes(boxes: object, width: int, height: int, source: str) -> Float[Ar
         source: what to call the boxes in the error message.
 
     Raises:
-        InputError: not a list of four finite numbers each, no area, or entirely outside the picture.
+        InputError: not a list of four finite numbers each, no area, entirely outside the picture, or reaching
+            farther than ``FARTHEST`` times the picture's longer side.
     """
     expected = "a list of [x1, y1, x2, y2] in pixels with x1 < x2 and y1 < y2"
     try:
         array = np.asarray(boxes, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: whole numbers beyond the range of floats
         array = np.zeros(())
-    if array.size == 0:
+    if array.shape == (0,):
         array = np.zeros((0, 4))
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"{source} holds {str(boxes)[:80]!r}", expected)
@@ -107,5 +111,10 @@ def check_boxes(boxes: object, width: int, height: int, source: str) -> Float[Ar
                 f"{source} holds the box {shown}, which lies outside the {width} x {height} picture",
                 "boxes that overlap the picture",
                 "Boxes count pixels of the upright picture (after its EXIF rotation).",
+            )
+        if np.abs(box).max() > FARTHEST * max(width, height):
+            raise InputError(
+                f"{source} holds the box {shown}, which reaches far beyond the {width} x {height} picture",
+                f"boxes within {FARTHEST} times the picture's longer side",
             )
     return array

@@ -1,4 +1,4 @@
-"""Differentiable twins of the numpy decoding in ``predict/parts.py``; a test holds the two equal."""
+"""Differentiable twins of ``predict/parts.py``'s decoding and of the crops' camera; tests hold them equal."""
 
 from dataclasses import dataclass
 
@@ -31,6 +31,14 @@ def sixd_to_matrix(sixd: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3
 def matrix_to_sixd(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
     """Inverse of :func:`sixd_to_matrix` on rotation matrices."""
     return matrix[..., :, :2].reshape(*matrix.shape[:-2], 6)
+
+
+def project_weak(points_m: Float[Tensor, "n k 3"], camera: Float[Tensor, "n 3"]) -> Float[Tensor, "n k 2"]:
+    """Weak-perspective projection to crop coordinates: s * (xy + t), camera = (s, tx, ty) (paper, eq. 2).
+
+    Twin of :func:`openexpose.geometry.camera.project_weak`.
+    """
+    return camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
 
 
 def decode(vector: Float[Tensor, "n size"], spec: PartSpec) -> Decoded:

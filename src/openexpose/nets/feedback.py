@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.decode import decode
+from openexpose.nets.decode import decode, project_weak
 from openexpose.predict.landmarks import CORRESPONDENCES, EDGES
 from openexpose.predict.parts import PartSpec
 
@@ -50,9 +50,8 @@ class ResidualFeedback(nn.Module):
         points = self.body.keypoints(now.pose, now.betas, now.expression)
         points = points - points[:, self.spec.root_joint, None]
         mine = points[:, self.keypoint]
-        projected = now.camera[:, None, :1] * (mine[..., :2] + now.camera[:, None, 1:])
         seen = visibility[:, self.landmark, None]
-        flat = ((landmarks[:, self.landmark, :2] - projected) * seen).clamp(-1.0, 1.0) * 5.0
+        flat = ((landmarks[:, self.landmark, :2] - project_weak(mine, now.camera)) * seen).clamp(-1.0, 1.0) * 5.0
         theirs = world[:, self.landmark]
         deep = self._directions(theirs) - self._directions(mine)
         return torch.cat([flat.flatten(1), deep.flatten(1)], 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from openexpose.body.keypoints import JOINT_FLIP, PARENTS
 from openexpose.nets.attention import Crops
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.decode import Decoded, matrix_to_sixd
+from openexpose.nets.decode import Decoded, matrix_to_sixd, project_weak
 from openexpose.predict.parts import PartSpec, split
 
 _BODY_JOINTS = 22
@@ -30,11 +30,6 @@ class PinholeCamera:
         """Camera-frame points to pixels. Points at or behind the camera get depth 1 mm."""
         depth = points_m[..., 2:].clamp(min=1e-3)
         return self.focal_px[:, None, None] * points_m[..., :2] / depth + self.principal_px[:, None]
-
-
-def project_weak(points_m: Float[Tensor, "n k 3"], camera: Float[Tensor, "n 3"]) -> Float[Tensor, "n k 2"]:
-    """Weak-perspective projection to crop coordinates: s * (xy + t), camera = (s, tx, ty) (paper, eq. 2)."""
-    return camera[:, None, :1] * (points_m[..., :2] + camera[:, None, 1:])
 
 
 def view_rotation(crops: Crops, camera: PinholeCamera) -> Float[Tensor, "n 3 3"]:

@@ -1,4 +1,4 @@
-"""The whole-body network in torch: what the runtime's pipeline computes, with gradients all the way through.
+"""The whole-body network in torch: what the runtime's pipeline computes without refinement, with gradients throughout.
 
     pictures ──► body crop ──► body network ──► joints in the picture ──► crops of hands and face   (attention)
                                     │                                             │
@@ -14,6 +14,7 @@ little seen to be merged, have no gradient. Twin of :mod:`openexpose.predict.pip
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from openexpose.nets.merge import PinholeCamera, condition, merge_part, place_bo
 from openexpose.nets.part import PartNet
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.predict.bundle import PartConfig
-from openexpose.predict.landmarks import ANCHORS
+from openexpose.predict.landmarks import ANCHORS, WIDER_STARTS, agreement, cut_off
 
 ATTENDED: dict[str, str] = {"right_hand": "hand", "left_hand": "hand", "face": "face"}
 """What the body's attention looks at, and the network that answers: one hand network serves both hands."""
@@ -87,7 +88,7 @@ class WholeBodyNet(nn.Module):
             camera: pinhole camera of each person's picture, or one for all.
             attention: False: the body network alone (first row of the paper's ablation).
         """
-        body = self.look_and_answer(pictures, "body", crops_from_boxes(boxes, self.configs["body"].crop_scale))
+        body = self._answer("body", *self._find(pictures, boxes))
         pose, transl = place_body(self.layer, body.parameters, body.crops, camera)
         estimate = replace(body.parameters, pose=pose)
         whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body})
@@ -127,9 +128,18 @@ class WholeBodyNet(nn.Module):
         camera: PinholeCamera | None = None,
     ) -> PartAnswer:
         """Run a network in crops, from the body's estimate or, without one, from its own mean."""
-        net = self._net(network)
-        crops, seen = self._look(pictures, network, crops)
-        start = None
+        return self._answer(network, *self._look(pictures, network, crops), body, camera)
+
+    def _answer(
+        self,
+        network: str,
+        crops: Crops,
+        seen: TrunkOutput,
+        body: Decoded | None = None,
+        camera: PinholeCamera | None = None,
+    ) -> PartAnswer:
+        """What a network's regressor says of what its trunk saw."""
+        net, start = self._net(network), None
         if body is not None and camera is not None:
             start = condition(net.spec, body, net.regressor.mean, crops, camera)
         stages = net.regressor(seen, start)
@@ -144,6 +154,24 @@ class WholeBodyNet(nn.Module):
         if spec.num_expression:
             expression = torch.where(answer.used[:, None], answer.parameters.expression, expression)
         return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
+
+    def _find(self, pictures: Tensor, boxes: Float[Tensor, "n 4"]) -> tuple[Crops, TrunkOutput]:
+        """Look at people from the usual crop and from wider ones; the look that agrees best with the box wins."""
+        config = self.configs["body"]
+        crops, seen = self._look(pictures, "body", crops_from_boxes(boxes, config.crop_scale))
+        best = 1.02 * _agreement(crops, seen, boxes)
+        cut = cut_off(boxes.detach().cpu().numpy(), pictures.shape[-1], pictures.shape[-2])
+        for factor, only_cut in WIDER_STARTS if config.wider else ():
+            if only_cut and not cut.any():
+                continue
+            start = crops_from_boxes(boxes, factor * config.crop_scale)
+            other_crops, other = self._look(pictures, "body", start)
+            score = _agreement(other_crops, other, boxes)
+            use = (score > best) & (cut if only_cut else True)
+            chosen = torch.as_tensor(use, device=boxes.device)
+            crops, seen = crops.where(chosen, other_crops), _choose(seen, other, chosen)
+            best = np.where(use, score, best)
+        return crops, seen
 
     def _look(self, pictures: Tensor, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
         """Look at crops; then at those that the trunk's own landmarks ask for, unless the part is then hardly there."""
@@ -165,6 +193,14 @@ class WholeBodyNet(nn.Module):
 
     def _trunk(self, pictures: Tensor, network: str, crops: Crops) -> TrunkOutput:
         return self._net(network).trunk(sample_crops(pictures, crops, self.configs[network].size))
+
+
+@torch.no_grad()
+def _agreement(crops: Crops, seen: TrunkOutput, boxes: Float[Tensor, "n 4"]) -> Float[np.ndarray, "n"]:
+    """:func:`openexpose.predict.landmarks.agreement` of a look, times the presence: it chooses and has no gradient."""
+    landmarks = crops.to_image(seen.landmarks[..., :2])
+    arrays = (tensor.detach().cpu().double().numpy() for tensor in (landmarks, seen.visibility, boxes))
+    return seen.presence.detach().cpu().double().numpy() * agreement(*arrays)
 
 
 def _choose(first: TrunkOutput, second: TrunkOutput, use: Bool[Tensor, "n"]) -> TrunkOutput:

@@ -46,6 +46,8 @@ class PartConfig:
     """Turn the crop so that the body's estimate of the hand or head points up (the paper does not turn crops)."""
     looks: int
     """How often to look: each further look is at the crop that the trunk's own landmarks ask for. The paper: 1."""
+    wider: bool
+    """Also start from wider crops, and go on with the look that agrees best with the box (for whole people)."""
     min_presence: float
     """Below this certainty the part's answer is not used: hands and faces then keep the body network's estimate."""
     max_shift: float
@@ -72,7 +74,10 @@ class BundleConfig:
             InputError: no such file, not JSON, or fields missing or unknown.
         """
         path = folder / "bundle.json"
-        fix = "Make one with `openexpose bundle`, or leave --bundle out to use the packaged weights."
+        if folder == default_bundle():
+            fix = "The installation is incomplete: install openexpose again."
+        else:
+            fix = "Make one with `openexpose bundle`, or leave --bundle out to use the packaged weights."
         if not path.is_file():
             raise InputError(f"'{folder}' without a bundle.json", "the folder of a bundle", fix)
         try:
@@ -132,6 +137,21 @@ class Seen:
     def certainty(self) -> Float[Array, "n"]:
         """Probability that the crop shows just this part: of hands, the hand of this side."""
         return self.presence if self.handedness is None else self.presence * self.handedness
+
+    def __getitem__(self, rows: Array) -> "Seen":
+        """What was seen in the crops ``rows``."""
+
+        def some(value: Array | None) -> Array | None:
+            return None if value is None else value[rows]
+
+        return Seen(
+            self.feature[rows],
+            self.landmarks[rows],
+            self.visibility[rows],
+            some(self.world),
+            self.presence[rows],
+            some(self.handedness),
+        )
 
     def where(self, use: Array, other: "Seen") -> "Seen":
         """Rows of ``other`` where ``use`` [n] is true, else rows of self."""

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from openexpose.errors import InputError
+from openexpose.geometry.boxes import intersection_over_union
 from openexpose.predict.bundle import open_session
 
 SIDE_PX = 416
@@ -81,14 +82,11 @@ def suppress_overlaps(
     boxes: Float[np.ndarray, "d 4"], score: Float[np.ndarray, "d"], iou: float = NMS_IOU
 ) -> list[int]:
     """Return the indices that greedy non-maximum suppression keeps, best score first."""
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
     order, kept = np.argsort(-score, kind="stable"), []
     while len(order):
         best, order = int(order[0]), order[1:]
         kept.append(best)
-        overlap = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(boxes[best, :2], boxes[order, :2])
-        shared = np.prod(np.clip(overlap, 0, None), 1)
-        order = order[shared <= iou * (area[best] + area[order] - shared)]
+        order = order[intersection_over_union(boxes[best, None], boxes[order])[0] <= iou]
     return kept
 
 
@@ -123,9 +121,14 @@ class Detector:
         scale: float,
         size_px: tuple[int, int],
     ) -> Detections:
-        """Turn the raw outputs for an image of `size_px` (h, w), shrunk by `scale`, into people."""
+        """Turn the raw outputs for an image of `size_px` (h, w), shrunk by `scale`, into people.
+
+        Boxes are cut to the image; those beside it, without area then, are dropped.
+        """
         likely = np.flatnonzero(score >= self.threshold)
         boxes = decode_boxes(distance[likely], self._centre_px[likely], self._stride_px[likely]) / scale
         boxes = np.clip(boxes, 0, np.array([size_px[1], size_px[0]] * 2))
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, likely = boxes[inside], likely[inside]
         kept = suppress_overlaps(boxes, score[likely])
         return Detections(boxes[kept].astype(np.float32), score[likely][kept])

@@ -1,7 +1,7 @@
 """The trunks' own landmarks: what they correspond to on the body, and the crops that the trunks like best."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from openexpose.body.keypoints import IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
 from openexpose.geometry.boxes import Crop, box_around
@@ -127,6 +127,37 @@ def turned_crop(points_px: Array, angle_rad: Array, scale: float, shift_y: float
     centre = (box[:, :2] + box[:, 2:]) / 2.0
     centre[:, 1] += shift_y * extent[:, 1]
     return Crop((turn @ centre[..., None])[..., 0], scale * extent.max(-1), angle_rad, mirrored)
+
+
+WIDER_STARTS = ((1.44, False), (1.76, True))
+"""Wider first crops of a person, in sides of the usual one; true: only for boxes that the picture's border cuts."""
+
+
+def cut_off(boxes_xyxy_px: Float[Array, "n 4"], width: int, height: int) -> Bool[Array, "n"]:
+    """Whether boxes touch the border of the picture (within 1.5 % of its size): part of the person may lie outside."""
+    margin = 0.015 * np.array([width, height])
+    far = np.array([width, height]) - margin
+    beyond = np.concatenate([boxes_xyxy_px[:, :2] < margin, boxes_xyxy_px[:, 2:] > far], 1)
+    return np.asarray(beyond.any(1))
+
+
+def agreement(
+    landmarks_px: Float[Array, "n 39 2"], visibility: Float[Array, "n 39"], boxes: Float[Array, "n 4"]
+) -> Float[Array, "n"]:
+    """How well what the pose trunk saw explains a person's box, 0 and up.
+
+    Mean visibility of the 33 landmarks inside the box (a tenth larger on each side), times 0.3 plus the overlap (IoU)
+    of the box with the one around the visible landmarks.
+    """
+    points, visible = landmarks_px[:, :33], visibility[:, :33] > 0.5
+    margin = 0.1 * (boxes[:, 2:] - boxes[:, :2])
+    inside = (points > (boxes[:, :2] - margin)[:, None]) & (points < (boxes[:, 2:] + margin)[:, None])
+    share = (visibility[:, :33] * inside.all(-1)).mean(1)
+    low = np.where(visible[..., None], points, np.inf).min(1)
+    high = np.where(visible[..., None], points, -np.inf).max(1)
+    inter = np.clip(np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2]), 0.0, None).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + np.where(visible.any(1), (high - low).prod(1), 0.0) - inter
+    return share * (0.3 + np.where(visible.sum(1) >= 4, inter / union, 0.0))
 
 
 def _nearest_landmarks() -> tuple[tuple[int, ...], ...]:

@@ -25,7 +25,7 @@ from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, attention_crop
+from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, WIDER_STARTS, agreement, attention_crop, cut_off
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, PartParameters, decode, encode
 from openexpose.predict.refine import refine
@@ -139,7 +139,7 @@ class Predictor:
         if not len(boxes):
             return nobody(camera, size)
         runner = self.parts["body"]
-        crop, seen = self._look(pixels, crop_from_boxes(boxes, runner.config.crop_scale), "body", watch)
+        crop, seen = self._find(pixels, boxes, watch)
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
@@ -167,6 +167,31 @@ class Predictor:
                     placed = refine(self.body_model, placed, body, camera, targets, held)
         presences = {name: answer.seen.certainty for name, answer in answers.items()}
         return collect(self.body_model, boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
+
+    def _find(self, pixels: Array, boxes: Float[Array, "p 4"], watch: Stopwatch) -> tuple[Crop, Seen]:
+        """Look at people in boxes: from the usual crop and, if the bundle says so, from wider ones.
+
+        A tight crop of somebody whom the picture's border cuts off misleads the trunk into a small whole body. The look
+        that agrees best with the box wins; the usual one wins if it is nearly as good.
+        """
+        config = self.parts["body"].config
+        crop, seen = self._look(pixels, crop_from_boxes(boxes, config.crop_scale), "body", watch)
+        best = 1.02 * _agreement(crop, seen, boxes)
+        cut = cut_off(boxes, pixels.shape[1], pixels.shape[0])
+        for factor, only_cut in WIDER_STARTS if config.wider else ():
+            rows = np.flatnonzero(cut) if only_cut else np.arange(len(boxes))
+            if not len(rows):
+                continue
+            start = crop_from_boxes(boxes[rows], factor * config.crop_scale)
+            other_crop, other = self._look(pixels, start, "body", watch)
+            score = np.full(len(boxes), -1.0)
+            score[rows] = _agreement(other_crop, other, boxes[rows])
+            spread = np.zeros(len(boxes), int)
+            spread[rows] = np.arange(len(rows))
+            use = score > best
+            crop, seen = _choose(crop, other_crop[spread], use), seen.where(use, other[spread])
+            best = np.maximum(best, score)
+        return crop, seen
 
     def _project(self, body: PartParameters, placed: Located, camera: FullCamera) -> Float[Array, "p 144 2"]:
         """The body's keypoints in the picture, pixels."""
@@ -273,6 +298,12 @@ class Predictor:
 def _network(part: str) -> str:
     """The network that answers for a part: one hand network serves both hands."""
     return "face" if part == "face" else "hand"
+
+
+def _agreement(crop: Crop, seen: Seen, boxes: Float[Array, "n 4"]) -> Float[Array, "n"]:
+    """:func:`agreement` of a look, times the presence."""
+    landmarks = crop.to_image(seen.landmarks[..., :2].astype(float))
+    return seen.presence * agreement(landmarks, seen.visibility, boxes)
 
 
 def _choose(first: Crop, second: Crop, use: Array) -> Crop:

@@ -5,6 +5,9 @@ A shard holds the pictures as JPEG bytes (``jpeg``, cut at ``jpeg_offsets``), on
 """
 
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +23,7 @@ from jaxtyping import Int, UInt8
 
 from openexpose.body.model import BodyModel
 from openexpose.errors import InputError
+from openexpose.formats.atomic import check_writable
 from openexpose.synth.person import Stage, build_stage
 from openexpose.synth.scene import (
     BodySample,
@@ -37,6 +41,11 @@ Kind = Literal["body", "hands", "faces"]
 
 SAMPLE_TYPES: dict[str, type] = {"body": BodySample, "hands": HandSample, "faces": FaceSample}
 _JPEG_QUALITY = 92
+# What numpy and zipfile raise on damaged files; RuntimeError: a flag that says "encrypted" or an unknown compression.
+_BROKEN = (
+    OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, SyntaxError, RuntimeError, MemoryError,
+    OverflowError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _STREAM = {"body": 0, "hands": 1, "faces": 2}
 
 
@@ -142,13 +151,17 @@ def synth(job: SynthJob, out: Path, *, workers: int = 1) -> Iterator[Path]:
     """Render a data set; yields each shard's path when it is there. Finished shards of an earlier run are kept.
 
     Raises:
-        InputError: a count is not positive, a hands shard would split a person, or assets are missing.
+        InputError: a count is not positive, the seed is negative, a hands shard would split a person, the folder
+            cannot be written to, or assets are missing.
     """
     if job.count < 1 or job.shard_size < 1 or workers < 1:
         got = f"count {job.count}, shard size {job.shard_size}, workers {workers}"
         raise InputError(got, "positive numbers")
+    if job.seed < 0:
+        raise InputError(f"seed {job.seed}", "a seed of 0 or more")
     if job.kind == "hands" and job.shard_size % 2:
         raise InputError(f"shard size {job.shard_size} for hands", "an even number: a person gives two crops")
+    check_writable(out)
     stage = build_stage(job.body, job.assets)
     digest = body_digest(stage.model)
     indices = range(-(-job.count // job.shard_size))
@@ -201,21 +214,38 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _finished(path: Path, count: int, digest: str) -> bool:
-    if not path.is_file():
-        return False
+    """Whether a shard is whole: everything in it is read, so that damaged ones are rendered again."""
     try:
-        shard = _read(path, ("jpeg_offsets", "body"))
+        shard = _read(path)
     except InputError:
         return False
     return len(shard["jpeg_offsets"]) == count + 1 and str(shard["body"]) == digest
 
 
-def _read(path: Path, names: tuple[str, ...] = ()) -> dict[str, Array]:
+def _read(path: Path) -> dict[str, Array]:
+    fix = "Run 'openexpose synth' again with the same words: it renders damaged shards anew."
+    expected = "a shard written by 'openexpose synth'"
+    shard = read_arrays(path, expected, fix)
+    kind = str(shard.get("kind"))
+    needed = ("jpeg", "jpeg_offsets", "body", *(label_names(SAMPLE_TYPES[kind]) if kind in SAMPLE_TYPES else ("kind",)))
+    missing = [name for name in needed if name not in shard]
+    if missing:
+        raise InputError(f"{path} without {', '.join(missing)}", expected, fix)
+    return shard
+
+
+def read_arrays(path: Path, expected: str, fix: str = "") -> dict[str, Array]:
+    """All arrays of an npz file, without pickle; checksums are checked.
+
+    Raises:
+        InputError: the file is missing or damaged; it says ``expected`` and ``fix``.
+    """
     try:
         with np.load(path, allow_pickle=False) as npz:
-            return {name: npz[name] for name in (names or npz.files)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}, which cannot be read ({error})", "a shard written by 'openexpose synth'") from None
+            return {name: npz[name] for name in npz.files}
+    except _BROKEN as error:
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise InputError(f"{path}, which cannot be read ({reason})", expected, fix) from None
 
 
 def _stacked(values: list[Array]) -> Array:

@@ -158,6 +158,44 @@ def _shadow(shadow_map: Array, frame: Array, origin: Array, wx: float, wy: float
     return lit * np.float32(0.25)
 
 
+@numba.njit(inline="always", **_JIT)
+def _weights(points: Array, a: int, b: int, c: int, i: int, j: int) -> tuple[float, float, float]:
+    """Perspective-correct barycentric weights of the buffer's pixel (i, j) in the triangle a, b, c."""
+    x0, x1, x2 = points[a, 0], points[b, 0], points[c, 0]
+    y0, y1, y2 = points[a, 1], points[b, 1], points[c, 1]
+    s = np.float32(1) / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+    dx, dy = np.float32(i + 0.5) - x0, np.float32(j + 0.5) - y0
+    w1, w2 = ((y2 - y0) * dx - (x2 - x0) * dy) * s, ((x1 - x0) * dy - (y1 - y0) * dx) * s
+    p0, p1, p2 = (1 - w1 - w2) * points[a, 2], w1 * points[b, 2], w2 * points[c, 2]
+    k = 1 / (p0 + p1 + p2)
+    return p0 * k, p1 * k, p2 * k
+
+
+@numba.njit(inline="always", **_JIT)
+def _mean(values: Array, a: int, b: int, c: int, p0: float, p1: float, p2: float) -> tuple[float, float, float]:
+    """The three columns of ``values``, interpolated with the weights of three rows."""
+    x = p0 * values[a, 0] + p1 * values[b, 0] + p2 * values[c, 0]
+    y = p0 * values[a, 1] + p1 * values[b, 1] + p2 * values[c, 1]
+    z = p0 * values[a, 2] + p1 * values[b, 2] + p2 * values[c, 2]
+    return x, y, z
+
+
+@numba.njit(inline="always", **_JIT)
+def _paint(surface: tuple, kind: int, layer: int, u: float, v: float, out: Array) -> None:
+    """Colour of the surface at texture coordinates, roughly linear, into ``out`` [3]."""
+    skin, eye, gain, tiles, tile_scale = surface
+    for ch in range(3):
+        if layer >= 0:
+            t = _texel(tiles[layer], u * tile_scale[layer], v * tile_scale[layer], ch, True)
+        elif kind == 1:
+            t = _texel(eye, u, v, ch, False)
+        else:
+            t = _texel(skin, u, v, ch, False) * gain[ch]
+            if kind == 2:
+                t *= np.float32(0.85) if ch == 0 else np.float32(0.5)
+        out[ch] = t * t  # display values to roughly linear ones
+
+
 @numba.njit(**_JIT)
 def _shade(
     mesh: tuple, surface: tuple, face_id: Array, lights: Array, shadow: tuple, background: Array, out: Array, ss: int
@@ -180,17 +218,8 @@ def _shade(
                     continue
                 hits += 1
                 a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                x0, x1, x2 = points[a, 0], points[b, 0], points[c, 0]
-                y0, y1, y2 = points[a, 1], points[b, 1], points[c, 1]
-                s = np.float32(1) / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
-                dx, dy = np.float32(i + 0.5) - x0, np.float32(j + 0.5) - y0
-                w1, w2 = ((y2 - y0) * dx - (x2 - x0) * dy) * s, ((x1 - x0) * dy - (y1 - y0) * dx) * s
-                p0, p1, p2 = (1 - w1 - w2) * points[a, 2], w1 * points[b, 2], w2 * points[c, 2]
-                k = 1 / (p0 + p1 + p2)
-                p0, p1, p2 = p0 * k, p1 * k, p2 * k
-                nx = p0 * normals[a, 0] + p1 * normals[b, 0] + p2 * normals[c, 0]
-                ny = p0 * normals[a, 1] + p1 * normals[b, 1] + p2 * normals[c, 1]
-                nz = p0 * normals[a, 2] + p1 * normals[b, 2] + p2 * normals[c, 2]
+                p0, p1, p2 = _weights(points, a, b, c, i, j)
+                nx, ny, nz = _mean(normals, a, b, c, p0, p1, p2)
                 k = 1 / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
                 nx, ny, nz = nx * k, ny * k, nz * k
                 u = p0 * corner_uv[f, 0, 0] + p1 * corner_uv[f, 1, 0] + p2 * corner_uv[f, 2, 0]
@@ -202,22 +231,11 @@ def _shade(
                         if p0 * layers[a, g] + p1 * layers[b, g] + p2 * layers[c, g] > 0:
                             layer = g
                             break
-                for ch in range(3):
-                    if layer >= 0:
-                        t = _texel(tiles[layer], u * tile_scale[layer], v * tile_scale[layer], ch, True)
-                    elif kind == 1:
-                        t = _texel(eye, u, v, ch, False)
-                    else:
-                        t = _texel(skin, u, v, ch, False) * gain[ch]
-                        if kind == 2:
-                            t *= np.float32(0.85) if ch == 0 else np.float32(0.5)
-                    albedo[ch] = t * t  # display values to roughly linear ones
+                _paint((skin, eye, gain, tiles, tile_scale), kind, layer, u, v, albedo)
                 diffuse = nx * light[0] + ny * light[1] + nz * light[2]
                 lit, shine = np.float32(0), np.float32(0)
                 if diffuse > 0:
-                    wx = p0 * world[a, 0] + p1 * world[b, 0] + p2 * world[c, 0]
-                    wy = p0 * world[a, 1] + p1 * world[b, 1] + p2 * world[c, 1]
-                    wz = p0 * world[a, 2] + p1 * world[b, 2] + p2 * world[c, 2]
+                    wx, wy, wz = _mean(world, a, b, c, p0, p1, p2)
                     lit = _shadow(shadow_map, frame, origin, wx, wy, wz)
                     h = nx * half[0] + ny * half[1] + nz * half[2]
                     if lit > 0 and h > 0:

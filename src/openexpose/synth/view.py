@@ -87,7 +87,7 @@ def box_view(points: Float[Array, "n 3"], scale: float, shift: Float[Array, "2"]
 
 
 def attention_view(joints: Float[Array, "144 3"], part: str, rng: np.random.Generator) -> View:
-    """What the body-driven attention cuts out (ExPose, section 3.3), with the error of a body network as jitter.
+    """What the body-driven attention cuts out (paper, section 3.2), with the error of a body network as jitter.
 
     As in :func:`openexpose.predict.landmarks.attention_crop` the view is turned so that fingers or forehead point up
     as far as the body network knows: the error of the roll is N(0, 25) degrees, for one hand in ten uniform.

@@ -10,13 +10,14 @@ from jaxtyping import Float, UInt8
 
 from openexpose.errors import InputError
 from openexpose.predict.bundle import Seen, default_bundle, open_session
-from openexpose.synth.dataset import load_shards
+from openexpose.synth.dataset import load_shards, read_arrays
 
 Array = np.ndarray
 
 KINDS = {"body": "body", "hand": "hands", "face": "faces"}
 """The kind of shard that each part learns from."""
 FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
+_NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence")  # faces have no world points
 
 
 def find_shards(folder: Path, part: str) -> list[Path]:
@@ -37,7 +38,8 @@ def evidence_path(shard: Path) -> Path:
 
 
 def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threads: int = 1, batch: int = 16) -> int:
-    """Run a part's trunk over the shards of a folder that have no evidence yet, or evidence of other pictures.
+    """Run a part's trunk over the shards of a folder that have no evidence yet, damaged evidence, or evidence of other
+    pictures or of another trunk.
 
     Args:
         shards: folder of shards made by `openexpose synth`.
@@ -48,7 +50,7 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
         Number of shards done.
 
     Raises:
-        InputError: no shard of that part in the folder, or no trunk.
+        InputError: no shard of that part in the folder, a damaged shard, or no trunk.
     """
     paths = find_shards(shards, part)
     trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
@@ -75,17 +77,17 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
 
 def _made_from(shard: Path, trunk: Path) -> str:
     """What evidence depends on: the pictures of the shard and the trunk, as digests."""
-    with np.load(shard, allow_pickle=False) as content:
-        pictures = hashlib.sha256(content["jpeg"].tobytes()).hexdigest()[:16]
+    pictures = hashlib.sha256(load_shards([shard]).jpeg.tobytes()).hexdigest()[:16]
     return f"{pictures} {hashlib.sha256(trunk.read_bytes()).hexdigest()[:16]}"
 
 
 def _is_fresh(shard: Path, made_from: str) -> bool:
-    path = evidence_path(shard)
-    if not path.is_file():
+    """Whether the evidence of a shard is whole and made from just this."""
+    try:
+        content = read_arrays(evidence_path(shard), "evidence")
+    except InputError:
         return False
-    with np.load(path, allow_pickle=False) as content:
-        return "made_from" in content.files and str(content["made_from"]) == made_from
+    return set(_NEEDED) <= set(content) and str(content["made_from"]) == made_from
 
 
 def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
@@ -97,10 +99,14 @@ def load_evidence(shard: Path) -> Seen:
     """The cached evidence of a shard.
 
     Raises:
-        InputError: it was not computed yet.
+        InputError: it was not computed yet, or is damaged.
     """
-    path = evidence_path(shard)
+    path, expected = evidence_path(shard), "evidence of the frozen trunk beside every shard"
     if not path.is_file():
-        raise InputError(f"'{shard.name}' without evidence", "evidence of the frozen trunk beside every shard")
-    with np.load(path, allow_pickle=False) as content:
-        return Seen(**{name: content.get(name) for name in FIELDS})
+        raise InputError(f"'{shard.name}' without evidence", expected)
+    content = read_arrays(path, expected, "Delete it: `openexpose train` computes it again.")
+    missing = [name for name in _NEEDED if name not in content]
+    if missing:
+        raise InputError(f"'{path}' without {', '.join(missing)}", expected, "Delete it.")
+    feature, landmarks, visibility = (content[name] for name in ("feature", "landmarks", "visibility"))
+    return Seen(feature, landmarks, visibility, content.get("world"), content["presence"])

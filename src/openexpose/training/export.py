@@ -21,12 +21,24 @@ from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import SPECS
 
 DEFAULT_PARTS = {
-    "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, min_presence=0.0, max_shift=10.0),
+    "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, wider=True, min_presence=0.0, max_shift=10.0),
     "hand": PartConfig(
-        size=224, crop_scale=ATTENTION_SCALE["hand"], upright=True, looks=2, min_presence=0.5, max_shift=0.3
+        size=224,
+        crop_scale=ATTENTION_SCALE["hand"],
+        upright=True,
+        looks=2,
+        wider=False,
+        min_presence=0.5,
+        max_shift=0.3,
     ),
     "face": PartConfig(
-        size=192, crop_scale=ATTENTION_SCALE["face"], upright=True, looks=2, min_presence=0.5, max_shift=0.3
+        size=192,
+        crop_scale=ATTENTION_SCALE["face"],
+        upright=True,
+        looks=2,
+        wider=False,
+        min_presence=0.5,
+        max_shift=0.3,
     ),
 }
 """The default recipe: input sizes of the trunks, attention factors (of the face the paper's; of hands 2.0, where the

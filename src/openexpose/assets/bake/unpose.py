@@ -64,19 +64,24 @@ class _Side:
         self.out = np.array([self.sign, 0.0, 0.0])
 
     def head(self, bone: str) -> np.ndarray:
+        """Heads [N, 3] (metres) of a bone of this side."""
         return self.heads[:, self.source.bone(f"{bone}.{self.letter}")]
 
     def tail(self, bone: str) -> np.ndarray:
+        """Tails [N, 3] (metres) of a bone of this side."""
         return self.tails[:, self.source.bone(f"{bone}.{self.letter}")]
 
     def turn(self, rotation: np.ndarray, *bones: str) -> None:
+        """Set the world rotation ([N, 3, 3] or [3, 3]) of bones of this side."""
         for bone in bones:
             self.rotations[:, self.source.bone(f"{bone}.{self.letter}")] = rotation
 
     def rotation(self, bone: str) -> np.ndarray:
+        """World rotation [N, 3, 3] that a bone of this side has so far."""
         return self.rotations[:, self.source.bone(f"{bone}.{self.letter}")]
 
     def straighten_arm(self) -> None:
+        """Level the arm, share its elevation with the girdle, and spread its twist; the palm faces down."""
         upper = self.head("lowerarm01") - self.head("upperarm01")
         lower = self.head("wrist") - self.head("lowerarm01")
         elevation = np.arccos(np.clip(unit(upper) @ self.out, -1, 1))
@@ -101,6 +106,7 @@ class _Side:
         self.turn(turn_hand, "wrist", *(f"metacarpal{k}" for k in (1, 2, 3, 4)))
 
     def straighten_fingers(self) -> None:
+        """Straighten fingers and thumb in the palm plane; the hand must have been turned before."""
         turn_hand = self.rotation("wrist")
         thumb = np.cos(THUMB_ABDUCTION_RAD) * self.out + np.sin(THUMB_ABDUCTION_RAD) * _FORWARD
         for finger in (1, 2, 3, 4, 5):
@@ -114,6 +120,7 @@ class _Side:
                 self.turn(shortest_rotation(link, target) @ turn_hand, bone)
 
     def straighten_leg(self) -> None:
+        """Turn the leg in the frontal plane until the ankle is below the hip."""
         axis = self.head("foot") - self.head("upperleg01")
         angle = -np.arctan2(axis[:, 0], -axis[:, 1])
         turn = axis_rotation(_FORWARD, angle)
