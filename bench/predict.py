@@ -2,9 +2,9 @@
 
     python bench/predict.py [--photo examples/astronaut.jpg] [--runs 15] [--bundle FOLDER]
 
-Prints a table and then one JSON row. A trunk's time is that of all its looks: up to three, and those at wider crops where
-the bundle asks for them. Each number of threads gets a fresh process, whose time from its start to the first result
-(imports and loading included) is measured, too.
+Prints a table and then one JSON row. A trunk's time is that of all its looks: up to three, and
+those at wider crops where the bundle asks for them. Each number of threads gets a fresh process, whose time from its
+start to the first result (imports and loading included) is measured, too.
 """
 
 import argparse

@@ -156,26 +156,30 @@ class WholeBodyNet(nn.Module):
         return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
 
     def _find(self, pictures: Tensor, boxes: Float[Tensor, "n 4"]) -> tuple[Crops, TrunkOutput]:
-        """Look at people from the usual crop and from wider ones; the look that agrees best with the box wins."""
+        """Look at people from the usual crop and from wider ones; follow the look that agrees best with the box."""
         config = self.configs["body"]
-        crops, seen = self._look(pictures, "body", crops_from_boxes(boxes, config.crop_scale))
+        crops = crops_from_boxes(boxes, config.crop_scale)
+        seen = self._trunk(pictures, "body", crops)
         best = 1.02 * _agreement(crops, seen, boxes)
         cut = cut_off(boxes.detach().cpu().numpy(), pictures.shape[-1], pictures.shape[-2])
         for factor, only_cut in WIDER_STARTS if config.wider else ():
             if only_cut and not cut.any():
                 continue
-            start = crops_from_boxes(boxes, factor * config.crop_scale)
-            other_crops, other = self._look(pictures, "body", start)
-            score = _agreement(other_crops, other, boxes)
+            wider = crops_from_boxes(boxes, factor * config.crop_scale)
+            other = self._trunk(pictures, "body", wider)
+            score = _agreement(wider, other, boxes)
             use = (score > best) & (cut if only_cut else True)
             chosen = torch.as_tensor(use, device=boxes.device)
-            crops, seen = crops.where(chosen, other_crops), _choose(seen, other, chosen)
+            crops, seen = crops.where(chosen, wider), _choose(seen, other, chosen)
             best = np.where(use, score, best)
-        return crops, seen
+        return self._follow(pictures, "body", crops, seen)
 
     def _look(self, pictures: Tensor, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
-        """Look at crops; then at those that the trunk's own landmarks ask for, unless the part is then hardly there."""
-        seen = self._trunk(pictures, network, crops)
+        """Look at crops, then follow up."""
+        return self._follow(pictures, network, crops, self._trunk(pictures, network, crops))
+
+    def _follow(self, pictures: Tensor, network: str, crops: Crops, seen: TrunkOutput) -> tuple[Crops, TrunkOutput]:
+        """Look again at the crops that the trunk's own landmarks ask for, unless the part is then hardly there."""
         for _ in range(self.configs[network].looks - 1):
             own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
             sane = (own.side_px > 0.1 * crops.side_px) & (own.side_px < 4.0 * crops.side_px) & (own.side_px > 4.0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from threadpoolctl import ThreadpoolController
 
 from openexpose.body.keypoints import INDEX
 from openexpose.body.mesh import keypoints, posed_mesh
@@ -33,6 +34,7 @@ from openexpose.predict.targets import pose_targets, with_part
 
 Array = np.ndarray
 
+_blas = ThreadpoolController()
 PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
 
 
@@ -102,6 +104,12 @@ class Predictor:
         """
         if part not in PART_CHOICES:
             raise InputError(f"the part '{part}'", f"one of {PART_CHOICES}")
+        with _blas.limit(limits=1, user_api="blas"):  # many small products: threads would only wait for each other
+            return self._predict(pixels, boxes, focal_px, (attention, refinement), part)
+
+    def _predict(
+        self, pixels: Array, boxes: Array | None, focal_px: float | None, how: tuple[bool, bool], part: str
+    ) -> People:
         watch = Stopwatch()
         height, width = pixels.shape[:2]
         camera = FullCamera(focal_px or default_focal_px(width, height), np.array([width / 2.0, height / 2.0]))
@@ -112,7 +120,7 @@ class Predictor:
                     found = self.detector(pixels)
                     boxes, scores = found.boxes_xyxy_px, found.score
             boxes = np.asarray(boxes, float).reshape(-1, 4)
-            people = self._whole(pixels, boxes, camera, (attention, refinement), watch)
+            people = self._whole(pixels, boxes, camera, how, watch)
             if scores is not None:
                 people = replace(people, score=scores)
         else:
@@ -171,27 +179,28 @@ class Predictor:
     def _find(self, pixels: Array, boxes: Float[Array, "p 4"], watch: Stopwatch) -> tuple[Crop, Seen]:
         """Look at people in boxes: from the usual crop and, if the bundle says so, from wider ones.
 
-        A tight crop of somebody whom the picture's border cuts off misleads the trunk into a small whole body. The look
-        that agrees best with the box wins; the usual one wins if it is nearly as good.
+        A tight crop of somebody whom the picture's border cuts off misleads the trunk into a small whole body. The
+        first look that agrees best with the box is followed up; the usual one if it is nearly as good.
         """
         config = self.parts["body"].config
-        crop, seen = self._look(pixels, crop_from_boxes(boxes, config.crop_scale), "body", watch)
+        crop = crop_from_boxes(boxes, config.crop_scale)
+        seen = self._trunk(pixels, crop, "body", watch)
         best = 1.02 * _agreement(crop, seen, boxes)
         cut = cut_off(boxes, pixels.shape[1], pixels.shape[0])
         for factor, only_cut in WIDER_STARTS if config.wider else ():
             rows = np.flatnonzero(cut) if only_cut else np.arange(len(boxes))
             if not len(rows):
                 continue
-            start = crop_from_boxes(boxes[rows], factor * config.crop_scale)
-            other_crop, other = self._look(pixels, start, "body", watch)
+            wider = crop_from_boxes(boxes[rows], factor * config.crop_scale)
+            other = self._trunk(pixels, wider, "body", watch)
             score = np.full(len(boxes), -1.0)
-            score[rows] = _agreement(other_crop, other, boxes[rows])
+            score[rows] = _agreement(wider, other, boxes[rows])
             spread = np.zeros(len(boxes), int)
             spread[rows] = np.arange(len(rows))
             use = score > best
-            crop, seen = _choose(crop, other_crop[spread], use), seen.where(use, other[spread])
+            crop, seen = _choose(crop, wider[spread], use), seen.where(use, other[spread])
             best = np.maximum(best, score)
-        return crop, seen
+        return self._follow(pixels, crop, seen, "body", watch)
 
     def _project(self, body: PartParameters, placed: Located, camera: FullCamera) -> Float[Array, "p 144 2"]:
         """The body's keypoints in the picture, pixels."""
@@ -241,19 +250,24 @@ class Predictor:
     def _look(
         self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, alone: bool = False
     ) -> tuple[Crop, Seen]:
-        """Look at crops; then at those that the trunk's own landmarks ask for, unless the part is then hardly there.
+        """Look at crops, then follow up.
 
         ``alone``: a part whose side the user tells, but nobody knows which way is up: if the trunk wants its crops
         upright, look at all four quarter turns and go on from the best.
         """
-        runner = self.parts[network]
         seen = self._trunk(pixels, crop, network, watch)
-        for quarter in (1, 2, 3) if alone and runner.config.upright else ():
+        for quarter in (1, 2, 3) if alone and self.parts[network].config.upright else ():
             turned = replace(crop, angle_rad=crop.angle_rad + quarter * np.pi / 2)
             other = self._trunk(pixels, turned, network, watch)
             use = other.presence > seen.presence
             crop, seen = _choose(crop, turned, use), seen.where(use, other)
-        for _ in range(runner.config.looks - 1):
+        return self._follow(pixels, crop, seen, network, watch, alone)
+
+    def _follow(
+        self, pixels: Array, crop: Crop, seen: Seen, network: str, watch: Stopwatch, alone: bool = False
+    ) -> tuple[Crop, Seen]:
+        """Look again at the crops that the trunk's own landmarks ask for, unless the part is then hardly there."""
+        for _ in range(self.parts[network].config.looks - 1):
             before = seen.presence if alone else seen.certainty
             own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
             sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
