@@ -5,9 +5,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from openexpose.body.keypoints import INDEX, PARTS
+from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
+from openexpose.body.mesh import keypoints
+from openexpose.body.model import load_body_model
 from openexpose.geometry.boxes import Crop
-from openexpose.geometry.camera import project_weak
+from openexpose.geometry.camera import project_perspective, project_weak, view_rotation
 from openexpose.people import PART_NAMES, zero_pose
 from openexpose.predict.bundle import Seen
 from openexpose.predict.collect import Answer, collect, joint_confidence, nobody
@@ -17,6 +19,7 @@ from openexpose.predict.parts import BODY, FACE, HAND, PartParameters, PartSpec
 CAMERA = FullCamera(900.0, np.array([400.0, 300.0]))
 COUNT = 3
 FINE = ("left_hand", "right_hand", "face")
+MODEL = load_body_model()
 
 
 def answer(
@@ -39,7 +42,7 @@ def answer(
 
 def record(of: Answer, presences: dict[str, np.ndarray]):
     placed = Located(zero_pose(COUNT), np.tile([0.0, 0.0, 3.0], (COUNT, 1)))
-    return collect(np.tile([0.0, 0.0, 9.0, 9.0], (COUNT, 1)), CAMERA, (800, 600), of, placed, presences)
+    return collect(MODEL, np.tile([0.0, 0.0, 9.0, 9.0], (COUNT, 1)), CAMERA, (800, 600), of, placed, presences)
 
 
 @pytest.mark.parametrize("overshoot", [1.0, 1.3], ids=["probabilities", "a trunk that overshoots"])
@@ -88,14 +91,22 @@ def test_part_confidence_is_presence_or_without_a_closer_look_that_of_wrists_and
         np.testing.assert_allclose(people.part_confidence[:, column], people.joint_confidence[:, INDEX[wrist]])
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_cameras_crop_is_upright(mirrored: bool) -> None:
-    """The part's root lies where the turned (and mirrored) crop that the network saw has it."""
-    of = answer(HAND, mirrored=mirrored)
-    people, root = record(of, {}), np.zeros((COUNT, 1, 3))
+@pytest.mark.parametrize(("spec", "root", "points"), [
+    (BODY, "pelvis", np.arange(22)), (HAND, "right_wrist", RIGHT_HAND21), (HAND, "left_wrist", LEFT_HAND21),
+    (FACE, "head", IBUG68),
+])  # fmt: skip
+def test_the_weak_camera_shows_the_result_where_the_pinhole_camera_does(spec, root, points) -> None:
+    """Far away the two agree; the axes are those of a camera that points at the crop's centre, turned upright."""
+    far = FullCamera(90_000.0, np.array([400.0, 300.0]))
+    of = answer(spec, mirrored=root.startswith("left"))
+    placed = Located(zero_pose(COUNT), np.array([[0.0, 0.0, 300.0], [0.3, -0.2, 250.0], [-0.4, 0.1, 400.0]]))
+    people = collect(MODEL, np.zeros((COUNT, 4)), far, (800, 600), of, placed, {})
+    posed = keypoints(MODEL, people.pose, people.betas, people.expression) + people.transl[:, None]
     upright = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(COUNT))
-    expected = of.crop.to_image(project_weak(root, of.parameters.camera))
-    np.testing.assert_allclose(upright.to_image(project_weak(root, people.crop_camera)), expected, atol=1e-9)
+    from_root = (posed[:, points] - posed[:, [INDEX[root]]]) @ view_rotation(upright, far.focal_px, far.principal_px)
+    weak = upright.to_image(project_weak(from_root, people.crop_camera))
+    pinhole = project_perspective(posed[:, points], far.focal_px, far.principal_px)
+    np.testing.assert_allclose(weak, pinhole, atol=0.01 * np.ptp(pinhole, axis=1).max())
 
 
 def test_nobody() -> None:

@@ -9,10 +9,13 @@ from openexpose.predict.landmarks import (
     CORRESPONDENCES,
     EDGES,
     TRUNK_CROPS,
+    agreement,
     attention_crop,
+    cut_off,
     face_trunk_crop,
     hand_trunk_crop,
     joint_visibility,
+    overlap,
     pose_trunk_crop,
     upright,
 )
@@ -135,3 +138,20 @@ def test_joint_visibility() -> None:
     np.testing.assert_allclose(joints[:, INDEX["left_elbow"]], visibility[:, 13])
     np.testing.assert_allclose(joints[:, INDEX["right_middle2"]], visibility[:, 16])
     np.testing.assert_allclose(joints[:, INDEX["pelvis"]], visibility[:, [23, 24]].mean(1))
+
+
+def test_agreement_prefers_the_look_that_fills_the_box() -> None:
+    rng = np.random.default_rng(3)
+    box = np.array([[100.0, 50, 200, 350]])
+    filling = rng.uniform([100, 50], [200, 350], (1, 39, 2))
+    filling[0, :2] = box.reshape(2, 2)
+    upper = np.minimum(filling, [[200.0, 150.0]])
+    elsewhere, seen = filling + 400.0, np.ones((1, 39))
+    scores = [float(agreement(points, seen, box)[0]) for points in (filling, upper, elsewhere)]
+    assert scores[0] == pytest.approx(1.3) and scores[0] > scores[1] > scores[2] == 0.0
+    assert float(overlap(filling, 0.4 * seen, box)[0]) == 0.0  # nothing is seen
+
+
+def test_boxes_at_the_border_are_cut_off() -> None:
+    boxes = np.array([[50.0, 50, 90, 90], [50, 50, 90, 99.5], [0, 50, 90, 90], [50, 50, 199, 90]])
+    assert cut_off(boxes, 200, 100).tolist() == [False, True, True, True]

@@ -12,13 +12,9 @@ from openexpose.body.keypoints import FLIP, JOINT_FLIP, PARTS
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop
 from openexpose.geometry.camera import project_perspective, project_weak
-from openexpose.geometry.rotation import mirror_rotation, rotation_about_z
+from openexpose.geometry.rotation import mirror_rotation
 from openexpose.image.read import read_image
-from openexpose.people import People, zero_pose
-from openexpose.predict.bundle import Seen
-from openexpose.predict.collect import Answer, collect
-from openexpose.predict.merge import FullCamera, Located
-from openexpose.predict.parts import HAND, PartParameters
+from openexpose.people import People
 from openexpose.predict.pipeline import PART_CHOICES, Predictor
 
 pytest.importorskip("torch", reason="the random heads are exported with torch: the extra 'train' is not installed")
@@ -69,30 +65,15 @@ def test_results_are_bodies_in_the_pictures_camera(predictor: Predictor, people:
         assert (confidence >= 0).all() and (confidence <= 1).all()
 
 
-def test_both_cameras_show_the_body_at_the_same_place(predictor: Predictor, pixels: np.ndarray) -> None:
+@pytest.mark.parametrize("full", [False, True], ids=["body network alone", "attention and refinement"])
+def test_both_cameras_show_the_body_at_the_same_place(predictor: Predictor, pixels: np.ndarray, full: bool) -> None:
     """The recorded upright crop camera agrees with the pinhole camera up to perspective: a long lens has none."""
-    people = predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=1e5, attention=False, refinement=False)
+    people = predictor(pixels, boxes=EXAMPLE_BOXES, focal_px=1e5, attention=full, refinement=full)
     points = predictor.keypoints(people)[:, :22]
     crop = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(2))
     weak = crop.to_image(project_weak(points - points[:, :1], people.crop_camera))
     shown = project_perspective(points, people.focal_px, people.principal_px)
     assert np.abs(weak - shown).max() < 0.01 * people.crop_side_px.min()
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_the_recorded_camera_is_the_answers_camera_in_the_upright_crop(mirrored: bool) -> None:
-    rng = np.random.default_rng(0)
-    crop = Crop(rng.uniform(0, 500, (4, 2)), rng.uniform(50, 90, 4), rng.uniform(-3, 3, 4), mirrored)
-    weak, points = rng.uniform(0.5, 2.0, (4, 3)), rng.normal(size=(4, 9, 3))
-    parameters = PartParameters(zero_pose(4), np.zeros((4, 10)), np.zeros((4, 20)), weak)
-    seen = Seen(np.zeros((4, 5)), np.zeros((4, 21, 3)), np.ones((4, 21)), None, np.ones(4))
-    placed, full = Located(parameters.pose, np.ones((4, 3))), FullCamera(500.0, np.array([250.0, 250.0]))
-    people = collect(np.zeros((4, 4)), full, (500, 500), Answer(HAND, crop, seen, parameters), placed, {})
-    seen_points = points * [-1.0, 1.0, 1.0] if mirrored else points
-    turned = seen_points @ np.swapaxes(rotation_about_z(crop.angle_rad), -1, -2)
-    upright = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(4))
-    expected = crop.to_image(project_weak(points, weak))
-    np.testing.assert_allclose(upright.to_image(project_weak(turned, people.crop_camera)), expected, atol=1e-6)
 
 
 def test_the_focal_length_moves_people_away_but_not_in_the_picture(predictor: Predictor, pixels: np.ndarray) -> None:
@@ -114,7 +95,7 @@ def test_without_attention_hands_and_face_are_the_body_networks(predictor, peopl
     changed = np.abs(alone.pose - people.pose).max((0, 2, 3)) > 1e-6
     assert set(np.flatnonzero(changed)) == merged
     assert (alone.expression != people.expression).any()
-    for name in ("betas", "transl", "crop_camera"):
+    for name in ("betas", "transl"):
         np.testing.assert_array_equal(getattr(alone, name), getattr(people, name))
 
 

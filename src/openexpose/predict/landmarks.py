@@ -141,23 +141,29 @@ def cut_off(boxes_xyxy_px: Float[Array, "n 4"], width: int, height: int) -> Bool
     return np.asarray(beyond.any(1))
 
 
+def overlap(
+    landmarks_px: Float[Array, "n 39 2"], visibility: Float[Array, "n 39"], boxes: Float[Array, "n 4"]
+) -> Float[Array, "n"]:
+    """Overlap (IoU) of people's boxes with the boxes around the landmarks that are seen; 0 with fewer than four."""
+    points, visible = landmarks_px[:, :33], visibility[:, :33] > 0.5
+    low = np.where(visible[..., None], points, np.inf).min(1)
+    high = np.where(visible[..., None], points, -np.inf).max(1)
+    inter = np.clip(np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2]), 0.0, None).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + np.where(visible.any(1), (high - low).prod(1), 0.0) - inter
+    return np.where(visible.sum(1) >= 4, inter / union, 0.0)
+
+
 def agreement(
     landmarks_px: Float[Array, "n 39 2"], visibility: Float[Array, "n 39"], boxes: Float[Array, "n 4"]
 ) -> Float[Array, "n"]:
     """How well what the pose trunk saw explains a person's box, 0 and up.
 
-    Mean visibility of the 33 landmarks inside the box (a tenth larger on each side), times 0.3 plus the overlap (IoU)
-    of the box with the one around the visible landmarks.
+    Mean visibility of the 33 landmarks inside the box (a tenth larger on each side), times 0.3 plus the overlap.
     """
-    points, visible = landmarks_px[:, :33], visibility[:, :33] > 0.5
     margin = 0.1 * (boxes[:, 2:] - boxes[:, :2])
-    inside = (points > (boxes[:, :2] - margin)[:, None]) & (points < (boxes[:, 2:] + margin)[:, None])
-    share = (visibility[:, :33] * inside.all(-1)).mean(1)
-    low = np.where(visible[..., None], points, np.inf).min(1)
-    high = np.where(visible[..., None], points, -np.inf).max(1)
-    inter = np.clip(np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2]), 0.0, None).prod(1)
-    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + np.where(visible.any(1), (high - low).prod(1), 0.0) - inter
-    return share * (0.3 + np.where(visible.sum(1) >= 4, inter / union, 0.0))
+    low, high = (boxes[:, :2] - margin)[:, None], (boxes[:, 2:] + margin)[:, None]
+    inside = ((landmarks_px[:, :33] > low) & (landmarks_px[:, :33] < high)).all(-1)
+    return (visibility[:, :33] * inside).mean(1) * (0.3 + overlap(landmarks_px, visibility, boxes))
 
 
 def _nearest_landmarks() -> tuple[tuple[int, ...], ...]:

@@ -26,7 +26,7 @@ from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, WIDER_STARTS, agreement, attention_crop, cut_off
+from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, WIDER_STARTS, agreement, attention_crop, cut_off, overlap
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, PartParameters, decode, encode
 from openexpose.predict.refine import refine
@@ -34,6 +34,8 @@ from openexpose.predict.targets import pose_targets, with_part
 
 Array = np.ndarray
 
+EXPLAINED = 0.3
+"""Overlap of a person's box with the landmarks seen from which on presence is believed as it is."""
 _blas = ThreadpoolController()
 PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
 
@@ -180,7 +182,8 @@ class Predictor:
         """Look at people in boxes: from the usual crop and, if the bundle says so, from wider ones.
 
         A tight crop of somebody whom the picture's border cuts off misleads the trunk into a small whole body. The
-        first look that agrees best with the box is followed up; the usual one if it is nearly as good.
+        first look that agrees best with the box is followed up; the usual one if it is nearly as good. Presence falls
+        where what is seen overlaps little with the box: that is somebody else, or nobody.
         """
         config = self.parts["body"].config
         crop = crop_from_boxes(boxes, config.crop_scale)
@@ -200,7 +203,9 @@ class Predictor:
             use = score > best
             crop, seen = _choose(crop, wider[spread], use), seen.where(use, other[spread])
             best = np.maximum(best, score)
-        return self._follow(pixels, crop, seen, "body", watch)
+        crop, seen = self._follow(pixels, crop, seen, "body", watch)
+        explained = overlap(crop.to_image(seen.landmarks[..., :2].astype(float)), seen.visibility, boxes)
+        return crop, replace(seen, presence=seen.presence * np.clip(explained / EXPLAINED, 0.0, 1.0))
 
     def _project(self, body: PartParameters, placed: Located, camera: FullCamera) -> Float[Array, "p 144 2"]:
         """The body's keypoints in the picture, pixels."""
