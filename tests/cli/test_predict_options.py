@@ -1,5 +1,6 @@
 """What the options of ``openexpose predict`` do, and what predicting imports."""
 
+import io
 import json
 import subprocess
 import sys
@@ -12,8 +13,11 @@ import pytest
 from openexpose.body.keypoints import LEFT_HAND21
 from openexpose.body.model import load_body_model
 from openexpose.cli.main import main
-from openexpose.cli.prediction import part_surface
+from openexpose.cli.prediction import overlay_jpeg, part_surface
+from openexpose.errors import InputError
 from openexpose.formats.native import read_npz
+from openexpose.predict.collect import nobody
+from openexpose.predict.merge import FullCamera
 
 EXIF_IFD, FOCAL_35MM = 0x8769, 0xA405
 
@@ -106,3 +110,12 @@ def test_the_command_line_itself_imports_nothing_heavy() -> None:
     code = "import sys, openexpose.cli.main; print([m for m in ('numpy', 'onnxruntime', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_overlay_that_no_jpeg_can_hold_is_refused_and_a_wide_one_loses_its_side_view() -> None:
+    camera = FullCamera(1000.0, np.array([500.0, 1.0]))
+    nothing, faces = np.zeros((0, 3, 3)), np.zeros((0, 3), int)
+    wide = overlay_jpeg(np.zeros((600, 65_400, 3), np.uint8), nobody(camera, (65_400, 600)), nothing, faces)
+    assert PIL.Image.open(io.BytesIO(wide)).size == (65_400, 600)
+    with pytest.raises(InputError, match="--save json npz glb"):
+        overlay_jpeg(np.zeros((2, 65_600, 3), np.uint8), nobody(camera, (65_600, 2)), nothing, faces)

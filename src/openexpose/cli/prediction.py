@@ -31,6 +31,7 @@ Boxes = dict[str, object]
 _SUFFIX: dict[Output, str] = {"json": ".json", "npz": ".npz", "overlay": "_overlay.jpg", "glb": ".glb"}
 _PART_JOINTS = {"face": (15, 22, 23, 24), "left-hand": (20, *range(25, 40)), "right-hand": (21, *range(40, 55))}
 _JPEG_QUALITY = 92
+_JPEG_LONGEST = 65_500
 
 
 def predict(options: Predict) -> int:
@@ -199,8 +200,14 @@ def overlay_jpeg(pixels: Array, people: People, vertices: Float[Array, "p v 3"],
     camera = (people.focal_px, float(people.principal_px[0]), float(people.principal_px[1]))
     front = render_overlay(pixels, vertices, faces, camera)
     side = side_view(vertices, faces, camera, len(pixels))
+    picture = compose(front, side)
+    if max(picture.shape[:2]) > _JPEG_LONGEST:
+        picture = front
+    if max(picture.shape[:2]) > _JPEG_LONGEST:
+        size = f"a picture of {front.shape[1]} x {front.shape[0]} pixels"
+        raise InputError(size, f"at most {_JPEG_LONGEST} a side for the overlay", "Use --save json npz glb.")
     file = io.BytesIO()
-    PIL.Image.fromarray(compose(front, side)).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    PIL.Image.fromarray(picture).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return file.getvalue()
 
 
