@@ -54,7 +54,9 @@ class People:
     crop_side_px: Float[Array, "people"]
     """Side of that crop, pixels."""
     crop_camera: Float[Array, "people 3"]
-    """Weak-perspective camera (s, tx, ty) in that crop: p = s * (xy + t) with p in [-1, 1]^2 and xy from the pelvis."""
+    """Weak-perspective camera (s, tx, ty) in that crop: p = s * (xy + t) with p in [-1, 1]^2 and xy from
+    the pelvis (of a lone part: its root), in the axes of a camera that points at the crop's centre. It is the one that
+    agrees best with the pinhole projection of this result."""
     focal_px: float
     """Focal length of the full-frame pinhole camera, pixels."""
     principal_px: Float[Array, "2"]

@@ -161,3 +161,11 @@ def test_the_command_prints_the_table(data: Path, monkeypatch, capsys, tmp_path:
     assert "| body PCK" in capsys.readouterr().out
     assert (tmp_path / "t.json").is_file()
     assert main(["evaluate", "--data", str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize("refinement", [True, False])
+def test_the_table_says_whether_people_were_refined(refinement: bool, tmp_path: Path) -> None:
+    report = Report([], [], refinement)
+    assert ("Neither column is refined" in format_table(report)) != refinement
+    write_table(tmp_path / "table.json", report)
+    assert json.loads((tmp_path / "table.json").read_text())["refinement"] is refinement

@@ -51,6 +51,8 @@ class Report:
     rows: list[Row]
     missing: list[str]
     """Pictures that could not be read; their people are not in the numbers."""
+    refinement: bool = True
+    """Whether whole people were laid on the trunks' landmarks, with and without attention."""
 
 
 @dataclass
@@ -130,7 +132,7 @@ def evaluate_photos(data: Path, predictor: Predictor, *, refinement: bool = True
                 _score_part(image, annotation, predictor, scores)
     if len(missing) == len(by_image):
         raise InputError(f"not one readable picture in '{data}' ({missing[0]})", "the pictures that index.json names")
-    return Report(_rows(scores), missing)
+    return Report(_rows(scores), missing, refinement)
 
 
 def _rows(scores: _Scores) -> list[Row]:

@@ -11,6 +11,12 @@ from openexpose.formats.atomic import write_whole
 
 _HEAD = ("metric", "data", "box", "n", "mean [95 %]", "median", "no attention", "median", "attention's change [95 %]")
 
+_REFINED = (
+    "Both columns are refined on the landmarks that the trunks saw: without attention on the body's alone, so that "
+    "attention's change includes what the refinement makes of hand and face landmarks."
+)
+_UNREFINED = "Neither column is refined: attention's change is that of the networks alone."
+
 
 def format_table(report: Report) -> str:
     """The report as an aligned text table (Markdown), with notes on how the numbers were made."""
@@ -25,7 +31,7 @@ def format_table(report: Report) -> str:
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     lines = ["| " + " | ".join(row) + " |" for row in padded]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    lines += ["", *NOTES]
+    lines += ["", *NOTES, _REFINED if report.refinement else _UNREFINED]
     if report.missing:
         lines += ["", f"Not measured, {len(report.missing)} pictures could not be read:", *report.missing]
     return "\n".join(lines)

@@ -35,7 +35,8 @@ CONVENTIONS: dict[str, str] = {
     "count from the flat hand (flat_hand_mean = true)",
     "perspective": "pixel = focal_px * (x, y) / z + principal_px, with x, y, z in the camera frame",
     "weak_perspective": "p = s * (xy + (tx, ty)), p in [-1, 1]^2 of the square crop, xy in metres from the pelvis "
-    "(from the wrist or the head where a hand or the face was predicted alone)",
+    "(from the wrist or the head where a hand or the face was predicted alone), in the axes of a camera that points at "
+    "the crop's centre; fitted to the pinhole projection of the result",
 }
 """What the numbers in both files mean."""
 
