@@ -35,7 +35,7 @@ from openexpose.geometry.camera import (
 )
 from openexpose.geometry.rotation import mirror_rotation, rotation_about_z, rotvec_to_matrix
 from openexpose.people import POSE_SLICES, zero_pose
-from openexpose.predict.bundle import PartConfig, Seen
+from openexpose.predict.bundle import BundleConfig, PartConfig, Seen, default_bundle
 from openexpose.predict.landmarks import attention_crop
 from openexpose.predict.merge import FullCamera, condition, locate_part, merge_part
 from openexpose.predict.parts import BODY, FACE, HAND, PartParameters, PartSpec, decode, encode
@@ -67,6 +67,8 @@ def random_crop(rng: np.random.Generator, count: int, mirrored: bool) -> Crop:
 class FakeRunner:
     """A part network that sees the same in every picture and always gives the same answer."""
 
+    has_landmarks = True
+
     def __init__(self, spec: PartSpec, answer: np.ndarray, landmarks: np.ndarray, own_crop: bool) -> None:
         self.spec, self.mean, self.answer, self.landmarks = spec, answer, answer, landmarks
         self.config = PartConfig(64, 1.25, False, 2 if own_crop else 1, False, 0.5, 10.0)
@@ -83,6 +85,7 @@ class FakeRunner:
 def fake_predictor(body: BodyModel, name: str, runner: FakeRunner) -> Predictor:
     predictor = Predictor.__new__(Predictor)
     predictor.parts, predictor.timings = {name: runner}, {}
+    predictor.config = BundleConfig.read(default_bundle())
     predictor.__dict__["body_model"] = body
     return predictor
 
@@ -242,7 +245,7 @@ def test_merging_the_start_of_a_part_changes_nothing(body: BodyModel, spec: Part
     crop = random_crop(rng, 3, mirrored)
     start = condition(spec, whole, mean, crop, CAMERA)
     located = locate_part(body, spec, start, crop, CAMERA)
-    merged = merge_part(whole.pose, spec, located, mirrored, np.ones(3, bool))
+    merged = merge_part(whole.pose, spec, located.pose, mirrored, np.ones(3, bool))
     np.testing.assert_allclose(merged, whole.pose, atol=1e-5)
 
 

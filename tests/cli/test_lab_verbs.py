@@ -53,7 +53,7 @@ def test_synth(calls, capsys) -> None:
     assert main(["synth", "--preset", "hands", "--count", "20", "--shard-size", "10", "--out", "o", "--seed", "7"]) == 0
     job, out = calls.args
     assert (job.kind, job.count, job.shard_size, job.seed, out) == ("hands", 20, 10, 7, Path("o"))
-    assert "20 crops in 2 shards" in capsys.readouterr().out
+    assert "20 pictures in 2 shards" in capsys.readouterr().out
 
 
 def test_a_negative_seed_is_one_sentence(tmp_path: Path, capsys) -> None:

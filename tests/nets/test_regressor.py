@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from openexpose.nets.regressor import Evidence, IterativeRegressor
+from openexpose.nets.regressor import Evidence, IterativeRegressor, Width
 from openexpose.nets.trunk import TrunkOutput
 
 SIZE, LANDMARKS, FEATURES = 12, 4, 5
@@ -21,7 +21,7 @@ def regressor(stages: int = 3, zero: bool = False) -> IterativeRegressor:
     torch.manual_seed(1)
     numbers = Evidence.raw(seen()).shape[1]
     evidence = Evidence(torch.zeros(numbers), torch.ones(numbers))
-    net = IterativeRegressor(evidence, torch.arange(float(SIZE)), None, hidden=16, stages=stages)
+    net = IterativeRegressor(evidence, torch.arange(float(SIZE)), None, width=Width(16), stages=stages)
     if zero:
         torch.nn.init.zeros_(net.output_layer.weight)
     return net.eval()

@@ -159,7 +159,8 @@ def test_a_left_hand_is_a_mirrored_right_hand(net, picture, camera, looks: int, 
     crops = Crops(centre, side, torch.tensor([0.3, -1.0]))
     generator = torch.Generator().manual_seed(0)
     vectors = rest_vector(SPECS["body"]) + 0.3 * torch.randn(2, SPECS["body"].size, generator=generator)
-    body, other = decode(vectors, SPECS["body"]), mirrored_body(decode(vectors, SPECS["body"]))
+    body = replace(decode(vectors, SPECS["body"]), sixd=None)
+    other = mirrored_body(body)
     with torch.no_grad():
         whole = net(picture, BOXES, camera, attention=False)
         right = net.look_and_answer(picture, "hand", crops, body, camera)
@@ -185,7 +186,8 @@ def test_losses_of_a_part_reach_the_body_through_its_crop_and_its_start(net, pic
     vector = rest_vector(SPECS["body"]).repeat(1, 1).requires_grad_()
     body = decode(vector, SPECS["body"])
     transl = torch.tensor([[0.0, 0.3, 2.5]])
-    crops, _ = net.attend(body, transl, camera)[part]
+    body_crops = Crops(torch.zeros(1, 2), torch.ones(1), torch.zeros(1))
+    crops, _ = net.attend(body, body_crops, transl, camera)[part]
     for start in (None, body):
         answer = net.look_and_answer(picture, network, crops, start, camera)
         (gradient,) = torch.autograd.grad(answer.stages[-1].square().sum(), vector, retain_graph=True)

@@ -58,7 +58,7 @@ def test_absolute_rotation_is_the_product_of_the_chain(model: BodyModel) -> None
 def test_the_merged_body_has_the_parts_absolute_rotation(model, spec, mirrored, joint) -> None:
     body, part, crop = answer(BODY, 0), answer(spec, 1), crops(mirrored)
     placed = locate_part(model, spec, part, crop, CAMERA)
-    merged = merge_part(body.pose, spec, placed, mirrored, np.ones(3, bool))
+    merged = merge_part(body.pose, spec, placed.pose, mirrored, np.ones(3, bool))
     root = mirror_rotation(part.pose[:, 0]) if mirrored else part.pose[:, 0]
     expected = view_rotation(crop, CAMERA.focal_px, CAMERA.principal_px) @ root
     np.testing.assert_allclose(absolute_rotation(merged, joint), expected, atol=1e-5)
@@ -74,10 +74,10 @@ def test_an_unseen_part_leaves_the_body_alone(model, spec, mirrored, joint) -> N
     body, part = answer(BODY, 0), answer(spec, 1)
     placed = locate_part(model, spec, part, crops(mirrored), CAMERA)
     use = np.array([True, False, True])
-    merged = merge_part(body.pose, spec, placed, mirrored, use)
+    merged = merge_part(body.pose, spec, placed.pose, mirrored, use)
     np.testing.assert_array_equal(merged[1], body.pose[1])
     assert (merged[use, joint] != body.pose[use, joint]).any()
-    np.testing.assert_array_equal(merge_part(body.pose, spec, placed, mirrored, np.zeros(3, bool)), body.pose)
+    np.testing.assert_array_equal(merge_part(body.pose, spec, placed.pose, mirrored, np.zeros(3, bool)), body.pose)
 
 
 @PARTS
@@ -88,7 +88,7 @@ def test_a_part_that_repeats_its_start_changes_nothing(model, spec, mirrored, jo
     np.testing.assert_array_equal(start.betas, mean.betas[[0, 0, 0]])
     np.testing.assert_array_equal(start.camera, mean.camera[[0, 0, 0]])
     placed = locate_part(model, spec, start, crop, CAMERA)
-    merged = merge_part(body.pose, spec, placed, mirrored, np.ones(3, bool))
+    merged = merge_part(body.pose, spec, placed.pose, mirrored, np.ones(3, bool))
     np.testing.assert_allclose(merged, body.pose, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_hands_and_face_can_be_merged_in_any_order(model: BodyModel) -> None:
     for order in (parts, parts[::-1]):
         pose = body.pose
         for spec, mirrored, placed in order:
-            pose = merge_part(pose, spec, placed, mirrored, use)
+            pose = merge_part(pose, spec, placed.pose, mirrored, use)
         orders.append(pose)
     np.testing.assert_allclose(*orders, atol=1e-6)
 
@@ -114,8 +114,8 @@ def test_hands_merge_in_a_mirror_as_they_do_in_front_of_it(model: BodyModel, mir
     start, other_start = (condition(HAND, b, part, c, CAMERA) for b, c in ((body, crop), (other_body, other_crop)))
     np.testing.assert_allclose(other_start.pose, start.pose, atol=1e-6)
     placed, other_placed = (locate_part(model, HAND, part, c, CAMERA) for c in (crop, other_crop))
-    merged = merge_part(body.pose, HAND, placed, mirrored, np.ones(3, bool))
-    other = merge_part(other_body.pose, HAND, other_placed, not mirrored, np.ones(3, bool))
+    merged = merge_part(body.pose, HAND, placed.pose, mirrored, np.ones(3, bool))
+    other = merge_part(other_body.pose, HAND, other_placed.pose, not mirrored, np.ones(3, bool))
     np.testing.assert_allclose(mirror_rotation(other)[:, JOINT_FLIP], merged, atol=1e-5)
 
 

@@ -198,7 +198,7 @@ def test_people_are_independent(model: BodyModel) -> None:
     together = refine(model, start, shape, CAMERA, targets)
     order = np.array([2, 0, 1])
     rows = {n: getattr(targets, n)[order] for n in ("points_px", "weight", "directions", "edge_weight", "size_px")}
-    shuffled = PartParameters(*(value[order] for value in vars(shape).values()))
+    shuffled = PartParameters(*(value if value is None else value[order] for value in vars(shape).values()))
     again = refine(model, Located(start.pose[order], start.transl[order]), shuffled, CAMERA, replace(targets, **rows))
     np.testing.assert_allclose(again.pose, together.pose[order], atol=1e-6)
     np.testing.assert_allclose(again.transl, together.transl[order], atol=1e-6)

@@ -9,7 +9,7 @@ from openexpose.synth.scene import label_names
 from openexpose.synth.sheet import sheet
 
 
-@pytest.mark.parametrize("kind", ["body", "hands", "faces"])
+@pytest.mark.parametrize("kind", ["body", "hands", "faces", "people"])
 def test_shards_hold_every_label_and_repeat(stage, tmp_path, kind):
     paths = [render_shard(kind, 3, 10, 4, tmp_path / f"{k}.npz", stage) for k in "ab"]
     assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -7,7 +7,7 @@ from openexpose.body.keypoints import IBUG68, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.mesh import posed_mesh
 from openexpose.geometry.camera import fit_weak
 from openexpose.synth.person import HEAD, sample_person
-from openexpose.synth.scene import VISIBLE, sample_body, sample_face_crop, sample_hands
+from openexpose.synth.scene import PEOPLE_PX, VISIBLE, sample_body, sample_face_crop, sample_hands, sample_whole_person
 from openexpose.synth.view import attention_view, body_view, face_view, hand_view
 
 
@@ -40,6 +40,23 @@ def test_body_labels(stage):
         np.testing.assert_allclose(joints - joints[0], sample.keypoints_3d, atol=1e-5)
         _check_cameras(sample)
         assert sample.image.shape == (256, 256, 3)
+
+
+def test_people_labels(stage):
+    reach, hands = [], []
+    for seed in range(12):
+        sample = sample_whole_person(np.random.default_rng(seed), stage)
+        joints = posed_mesh(stage.model, sample.pose[None], sample.betas[None], sample.expression[None]).joints[0]
+        np.testing.assert_allclose(joints - joints[0], sample.keypoints_3d, atol=1e-5)
+        _check_cameras(sample)
+        assert sample.image.shape == (PEOPLE_PX, PEOPLE_PX, 3)
+        low, high = sample.box_xyxy_px[:2], sample.box_xyxy_px[2:]
+        assert (low >= 0).all() and (high <= PEOPLE_PX).all()
+        seen = (sample.keypoints_2d[sample.visibility == VISIBLE] + 1) * PEOPLE_PX / 2
+        assert ((seen > low - 4) & (seen < high + 4)).all()
+        reach.append((high - low).max() / PEOPLE_PX)
+        hands += [(sample.visibility[PARTS[f"{side}_hand"]] == VISIBLE).mean() > 0.5 for side in ("left", "right")]
+    assert min(reach) > 0.45 and np.median(reach) > 0.6 and np.mean(hands) > 0.4
 
 
 def test_hands_are_right_hands(stage):

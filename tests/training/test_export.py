@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from openexpose.errors import InputError
+from openexpose.nets import part_export
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor
 from openexpose.nets.onnx_export import PARITY_TOLERANCE, measure_parity, write_checked
+from openexpose.nets.part_export import example_inputs, export_head
 from openexpose.predict.bundle import BundleConfig, default_bundle
 from openexpose.predict.parts import SPECS
 from openexpose.predict.pipeline import Predictor
 from openexpose.training import export
-from openexpose.training.export import DEFAULT_PARTS, TRUNK_ORIGINS, bundle, example_inputs, export_head
+from openexpose.training.export import DEFAULT_PARTS, TRUNK_ORIGINS, bundle
 
 PARTS = pytest.mark.parametrize("part", SPECS)
 EVIDENCE = {"body": 1425, "hand": 1299, "face": 2200}
@@ -26,7 +28,7 @@ def test_a_bundles_heads_are_the_checkpoints(tiny_weights: Path, tiny_bundle: Pa
     regressor, _ = load_regressor(tiny_weights / f"{part}.pt")
     model = onnx.load(tiny_bundle / f"{part}_head.onnx")
     batches = [example_inputs(part, count, seed=10 + count) for count in (1, 2, 5)]
-    assert max(measure_parity(model, export._Head(regressor).eval(), batches).values()) < PARITY_TOLERANCE
+    assert max(measure_parity(model, part_export._Head(regressor).eval(), batches).values()) < PARITY_TOLERANCE
     with np.load(tiny_bundle / "means.npz", allow_pickle=False) as means:
         np.testing.assert_array_equal(means[part], regressor.mean.numpy())
     assert "made" in {prop.key: prop.value for prop in model.metadata_props}["origin"]
@@ -46,7 +48,7 @@ def test_a_disturbed_model_is_refused_and_nothing_written(
 ) -> None:
     regressor, _ = load_regressor(tiny_weights / "hand.pt")
     model, batches = onnx.load(tiny_bundle / "hand_head.onnx"), [example_inputs("hand", 2)]
-    head, path = export._Head(regressor).eval(), tmp_path / "new" / "hand_head.onnx"
+    head, path = part_export._Head(regressor).eval(), tmp_path / "new" / "hand_head.onnx"
     write_checked(model, head, batches, path)
     assert onnx.load(path) == model and [file.name for file in path.parent.iterdir()] == [path.name]
     with torch.no_grad():
@@ -128,7 +130,7 @@ def test_a_failure_midway_leaves_the_old_bundle(
 
     monkeypatch.setattr(export, "export_head", lambda regressor, part, path, origin: full(path))
     monkeypatch.setattr(export.shutil, "copyfile", lambda source, path: full(path))
-    monkeypatch.setattr(export.np, "savez", lambda path, **arrays: full(path))
+    monkeypatch.setattr(part_export.np, "savez", lambda path, **arrays: full(path))
     with pytest.raises(InputError, match="No space left on device"):
         bundle(tiny_weights, tmp_path / "out", name="new")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

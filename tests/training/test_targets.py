@@ -18,7 +18,7 @@ from openexpose.training.targets import PartData, load_data
 
 PARTS = pytest.mark.parametrize("part", SPECS)
 NUMBERS = {"body": (39, 144), "hand": (21, 21), "face": (478, 68)}
-OPTIONAL = ("world", "handedness")
+OPTIONAL = ("world", "handedness", "pose_weight", "betas_weight", "expression_weight", "points_weight")
 SLOTS = {
     "body": {"pose": slice(0, 55)},
     "hand": {"wrist": 0, "fingers": slice(40, 55)},

@@ -13,7 +13,9 @@ import tyro
 
 from openexpose.cli.assets import Assets
 from openexpose.cli.bundle import Bundle
+from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
+from openexpose.cli.import_expose import ImportExpose
 from openexpose.cli.predict import Predict
 from openexpose.cli.synth import Synth
 from openexpose.cli.train import Train
@@ -23,8 +25,10 @@ _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bundle, tyro.conf.subcommand("bundle")]
+    | Annotated[ImportExpose, tyro.conf.subcommand("import-expose")]
     | Annotated[Assets, tyro.conf.subcommand("assets")]
 )
 

@@ -59,9 +59,12 @@ class Crop:
 
 
 def crop_from_boxes(boxes_xyxy_px: Float[Array, "*batch 4"], scale: float) -> Crop:
-    """Upright square crops around boxes: the centre stays, the side is ``scale`` times the longer side of the box."""
+    """Upright square crops around boxes: the centre stays, the side is ``scale`` times the longer side of the box.
+
+    The side is computed in single precision, as in the torch twin: crops that are cut at whole pixels depend on it.
+    """
     low, high = boxes_xyxy_px[..., :2], boxes_xyxy_px[..., 2:]
-    side = scale * (high - low).max(-1)
+    side = (np.float32(scale) * (high - low).max(-1).astype(np.float32)).astype(float)
     return Crop((low + high) / 2.0, side, np.zeros_like(side))
 
 

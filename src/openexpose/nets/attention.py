@@ -5,6 +5,7 @@ hold them equal. The paper (section 3.2) cuts hands and face out of the ORIGINAL
 the losses of the hand and face networks can move the body network's crops.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as nnf
 
 from openexpose.body.keypoints import PARTS
 from openexpose.errors import InputError
+from openexpose.image.crop import SAMPLINGS, Sampling, whole_pixels
 from openexpose.predict.landmarks import UP
 
 
@@ -39,6 +41,11 @@ class Crops:
         T = self.T_image_crop
         return points @ T[..., :2].mT + T[:, None, :, 2]
 
+    def from_image(self, points_px: Float[Tensor, "n k 2"]) -> Float[Tensor, "n k 2"]:
+        """Image pixels to crop coordinates: the inverse of :meth:`to_image`."""
+        T = self.T_image_crop
+        return (points_px - T[:, None, :, 2]) @ torch.linalg.inv(T[..., :2]).mT
+
     def where(self, use: Bool[Tensor, "n"], other: "Crops") -> "Crops":
         """Crops of ``other`` where ``use`` is true, else of self."""
         return Crops(
@@ -56,12 +63,20 @@ def crops_from_boxes(boxes_xyxy_px: Float[Tensor, "n 4"], scale: float) -> Crops
     return Crops((low + high) / 2.0, side, torch.zeros_like(side))
 
 
-def attention_crop(projected_px: Float[Tensor, "n 144 2"], part: str, scale: float, turn: bool) -> Crops:
+def attention_crop(
+    projected_px: Float[Tensor, "n 144 2"],
+    part: str,
+    scale: float,
+    turn: bool,
+    angle_rad: Float[Tensor, "n"] | None = None,
+) -> Crops:
     """The crop around a part's projected joints: see :func:`openexpose.predict.landmarks.attention_crop`."""
     first, second = (int(k) for k in UP[part])
-    angle = _upright(projected_px[:, first], projected_px[:, second])
+    angle = torch.zeros_like(projected_px[:, 0, 0]) if angle_rad is None else angle_rad
+    if turn:
+        angle = _upright(projected_px[:, first], projected_px[:, second])
     points = projected_px[:, PARTS["head" if part == "face" else part]]
-    return _turned_crop(points, angle if turn else torch.zeros_like(angle), scale, 0.0, part == "left_hand")
+    return _turned_crop(points, angle, scale, 0.0, part == "left_hand")
 
 
 def trunk_crop(network: str, landmarks_px: Float[Tensor, "n l 2"], mirrored: bool) -> Crops:
@@ -96,7 +111,13 @@ def _turned_crop(points_px: Tensor, angle_rad: Tensor, scale: float, shift_y: fl
     return Crops((turn @ centre[..., None])[..., 0], scale * extent.amax(-1), angle_rad, mirrored)
 
 
-def sample_crops(pictures: Float[Tensor, "m 3 h w"], crops: Crops, size: int) -> Float[Tensor, "n 3 {size} {size}"]:
+Pictures = Float[Tensor, "m 3 h w"] | Sequence[Float[Tensor, "3 _ _"]]
+"""Pictures of one size, or a list of pictures of any sizes; RGB, 0..1."""
+
+
+def sample_crops(
+    pictures: Pictures, crops: Crops, size: int, sampling: Sampling = SAMPLINGS["area"]
+) -> Float[Tensor, "n 3 {size} {size}"]:
     """Cut crops out of pictures, as :func:`openexpose.image.crop.sample_crop` does; gradients flow to the crops.
 
     Bilinear, black outside the picture. A crop with 1.5 picture pixels a sample or more is cut out of block means;
@@ -106,6 +127,7 @@ def sample_crops(pictures: Float[Tensor, "m 3 h w"], crops: Crops, size: int) ->
         pictures: RGB, 0..1: one for each crop, or one for all.
         crops: the crops, in pixels of the pictures.
         size: side of the result, samples.
+        sampling: how.
 
     Raises:
         InputError: as many pictures as neither 1 nor n, or a crop that is not finite or has no extent.
@@ -117,27 +139,41 @@ def sample_crops(pictures: Float[Tensor, "m 3 h w"], crops: Crops, size: int) ->
     if not (torch.isfinite(T).all() and (crops.side_px > 0).all()):
         raise InputError("a crop that is not finite or has no extent", "finite centre and angle, side above 0")
     steps = (2.0 * torch.arange(size, dtype=T.dtype, device=T.device) + 1.0) / size - 1.0
+    if sampling.corners:
+        steps = torch.linspace(-1.0, 1.0, size, dtype=T.dtype, device=T.device)
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
-    rows = [_sample(pictures[k if len(pictures) > 1 else 0], T[k], grid) for k in range(count)]
-    return torch.stack(rows) if rows else pictures.new_zeros(0, 3, size, size)
+    rows = [_sample(pictures[k if len(pictures) > 1 else 0], T[k], grid, sampling) for k in range(count)]
+    return torch.stack(rows) if rows else T.new_zeros(0, 3, size, size)
 
 
-def _sample(picture: Float[Tensor, "3 h w"], T: Float[Tensor, "2 3"], grid: Float[Tensor, "s s 2"]) -> Tensor:
+def _sample(
+    picture: Float[Tensor, "3 h w"], T: Float[Tensor, "2 3"], grid: Float[Tensor, "s s 2"], sampling: Sampling
+) -> Tensor:
     """One crop: the picture's region under it, averaged in blocks, sampled where the crop's grid lies in it."""
     size, limit = len(grid), T.new_tensor(picture.shape[:0:-1])
+    fill = T.new_tensor(sampling.outside)[:, None, None]
+    inner = None
+    if sampling.corners:
+        T = T + T.new_tensor([[0.0, 0.0, 0.5]])
+    if sampling.whole_pixels:
+        cut, inner = whole_pixels(T.detach().cpu().double().numpy())
+        T = T.new_tensor(cut)
     with torch.no_grad():
         side = 2.0 * torch.linalg.norm(T[:, 0])
-        block = max(1, int(side / size + 0.5))
+        block = max(1, int(side / size + 0.5)) if sampling.antialias else 1
         reach = T[:, :2].abs().sum(1) + block
         low = torch.clamp(torch.floor(T[:, 2] - reach), min=0.0)
         high = torch.minimum(torch.ceil(T[:, 2] + reach), limit)
     if (high <= low).any():
-        return picture.new_zeros(3, size, size)
+        return fill.expand(3, size, size)
     x, y = (int(v) for v in low)
     columns, rows = (-(-int(v) // block) for v in high - low)
     region = picture[:, y : y + rows * block, x : x + columns * block]
     missing = (0, columns * block - region.shape[2], 0, rows * block - region.shape[1])
-    means = nnf.avg_pool2d(nnf.pad(region, missing), block)
-    inside = (grid @ T[:, :2].mT + (T[:, 2] - low)) / block
+    means = nnf.avg_pool2d(nnf.pad(region, missing), block) - fill
+    places = grid @ T[:, :2].mT + T[:, 2]
+    if inner is not None:
+        places = torch.minimum(torch.maximum(places, T.new_tensor(inner[:, 0])), T.new_tensor(inner[:, 1]))
+    inside = (places - low) / block
     unit = 2.0 * inside / T.new_tensor([columns, rows]) - 1.0
-    return nnf.grid_sample(means[None], unit[None], "bilinear", "zeros", align_corners=False)[0]
+    return nnf.grid_sample(means[None], unit[None], "bilinear", "zeros", align_corners=False)[0] + fill

@@ -1,7 +1,10 @@
 """Regressor checkpoints: the only place where weights are read and written."""
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -9,8 +12,10 @@ from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.feedback import ResidualFeedback
-from openexpose.nets.regressor import Evidence, IterativeRegressor
-from openexpose.predict.parts import BODY, SPECS
+from openexpose.nets.regressor import Evidence, IterativeRegressor, Width
+from openexpose.predict.parts import RECIPES, PartSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,26 +32,44 @@ class RegressorConfig:
     """Number of corrections."""
     feedback: bool = True
     """Residual feedback, or the paper's plain regressor."""
+    recipe: str = "default"
+    """Which parameter vectors: a name in :data:`openexpose.predict.parts.RECIPES`. The regressors of ``paper`` read
+    nothing but the feature vector, as it is; no normalisation, dropout 0.5, in the body's no activation."""
+
+    @property
+    def spec(self) -> PartSpec:
+        """The part."""
+        return RECIPES[self.recipe][self.part]
 
 
 def build_regressor(config: RegressorConfig, body: BodyLayer | None = None) -> IterativeRegressor:
     """A regressor with fresh weights. ``body``: a body layer to share; None builds the packaged free body."""
-    spec = SPECS[config.part]
+    spec = config.spec
     feedback = None
     if config.feedback:
-        layer = body or BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
+        num_betas, num_expression = spec.model_size
+        layer = body or BodyLayer(load_body_model(num_betas=num_betas, num_expression=num_expression))
         feedback = ResidualFeedback(spec, layer)
-    evidence = Evidence(torch.zeros(config.evidence), torch.ones(config.evidence))
-    return IterativeRegressor(evidence, torch.zeros(spec.size), feedback, config.hidden, config.stages)
+    size = config.evidence
+    if config.recipe == "paper":
+        evidence = Evidence(torch.zeros(size), torch.ones(size), dropout=0.0, limit=math.inf)
+        width = Width(config.hidden, norm=False, relu=config.part != "body", dropout=0.5)
+    else:
+        evidence, width = Evidence(torch.zeros(size), torch.ones(size)), Width(config.hidden)
+    return IterativeRegressor(evidence, torch.zeros(spec.size), feedback, width, config.stages)
 
 
 def save_regressor(
     path: Path, regressor: IterativeRegressor, config: RegressorConfig, provenance: dict[str, str]
 ) -> None:
     """Write a checkpoint, whole or not at all. ``provenance``: how the weights were made."""
+    write_content(path, {"config": asdict(config), "provenance": provenance, "state": regressor.state_dict()})
+
+
+def write_content(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of weights, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    content = {"config": asdict(config), "provenance": provenance, "state": regressor.state_dict()}
     torch.save(content, temporary)
     temporary.replace(path)
 
@@ -64,20 +87,31 @@ def load_regressor(
     Raises:
         InputError: the file is missing, damaged, not a regressor checkpoint of ours, or of another part.
     """
-    expected = "a checkpoint written by `openexpose train`"
-    if not path.is_file():
-        raise InputError(f"'{path}', which is not a file", expected)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+
+    def build(content: dict[str, Any]) -> tuple[IterativeRegressor, RegressorConfig, dict[str, str]]:
         config = RegressorConfig(**content["config"])
         regressor = build_regressor(config, body)
         regressor.load_state_dict(content["state"], strict=True)
-        provenance = dict(content["provenance"])
-    except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
-        raise InputError(f"'{path}', which does not load ({_reason(error)})", expected) from None
+        return regressor, config, dict(content["provenance"])
+
+    regressor, config, provenance = read_content(path, "a checkpoint written by `openexpose train`", build)
     if part not in (None, config.part):
         raise InputError(f"'{path}', which is a checkpoint of the part '{config.part}'", f"one of the part '{part}'")
     return regressor.eval(), provenance
+
+
+def read_content(path: Path, expected: str, build: Callable[[dict[str, Any]], T]) -> T:
+    """Read a file of weights, never running code of it, and build from its content.
+
+    Raises:
+        InputError: the file is missing or damaged, or ``build`` fails on its content.
+    """
+    if not path.is_file():
+        raise InputError(f"'{path}', which is not a file", expected)
+    try:
+        return build(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
+        raise InputError(f"'{path}', which does not load ({_reason(error)})", expected) from None
 
 
 def _reason(error: Exception) -> str:

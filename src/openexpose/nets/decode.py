@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from openexpose.predict.parts import BODY, PartSpec, split
+from openexpose.predict.parts import PartSpec, split
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,11 @@ class Decoded:
     """A decoded parameter vector; see :class:`openexpose.predict.parts.PartParameters`."""
 
     pose: Float[Tensor, "n 55 3 3"]
-    betas: Float[Tensor, "n 10"]
-    expression: Float[Tensor, "n 20"]
+    betas: Float[Tensor, "n b"]
+    expression: Float[Tensor, "n e"]
     camera: Float[Tensor, "n 3"]
+    sixd: Float[Tensor, "n slots 6"] | None = None
+    """The 6D codes as the network gave them, in the order of the vector; None once the pose was changed."""
 
 
 def sixd_to_matrix(sixd: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
@@ -49,6 +51,6 @@ def decode(vector: Float[Tensor, "n size"], spec: PartSpec) -> Decoded:
     slots = {slot: k for k, slot in enumerate(spec.pose_slots)}
     pose = torch.stack([matrices[:, slots[j]] if j in slots else identity for j in range(55)], 1)
     if not spec.num_expression:
-        expression = torch.zeros_like(vector[:, :1]).expand(-1, BODY.num_expression)
+        expression = torch.zeros_like(vector[:, :1]).expand(-1, spec.rest_expression)
     camera = torch.cat([nnf.softplus(camera[:, :1]), camera[:, 1:]], 1)
-    return Decoded(pose, betas, expression, camera)
+    return Decoded(pose, betas, expression, camera, rotations)

@@ -13,7 +13,7 @@ from openexpose.body.keypoints import JOINT_FLIP, PARENTS
 from openexpose.nets.attention import Crops
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.decode import Decoded, matrix_to_sixd, project_weak
-from openexpose.predict.parts import PartSpec, split
+from openexpose.predict.parts import BODY, PartSpec, split
 
 _BODY_JOINTS = 22
 _NEAREST_M = 0.1
@@ -25,6 +25,8 @@ class PinholeCamera:
 
     focal_px: Float[Tensor, "m"]
     principal_px: Float[Tensor, "m 2"]
+    weak: bool = False
+    """Orientations are those of the crops: see :class:`openexpose.predict.merge.FullCamera`."""
 
     def project(self, points_m: Float[Tensor, "n k 3"]) -> Float[Tensor, "n k 2"]:
         """Camera-frame points to pixels. Points at or behind the camera get depth 1 mm."""
@@ -36,6 +38,7 @@ def view_rotation(crops: Crops, camera: PinholeCamera) -> Float[Tensor, "n 3 3"]
     """Rotation from a crop's virtual camera to the full camera: the smallest one from the optical axis to the ray
     through the crop's centre, after the crop's own angle. See :func:`openexpose.geometry.camera.view_rotation`."""
     offset = (crops.centre_px - camera.principal_px) / camera.focal_px[:, None]
+    offset = torch.zeros_like(offset) if camera.weak else offset
     z = torch.rsqrt(1.0 + offset.square().sum(1))
     x, y = z * offset[:, 0], z * offset[:, 1]
     xx, xy, yy = x * x / (1.0 + z), x * y / (1.0 + z), y * y / (1.0 + z)
@@ -65,13 +68,16 @@ def locate(
     return torch.cat([translation[:, :2] * factor[:, None], depth[:, None]], 1).to(points_m.dtype)
 
 
-def place_body(layer: BodyLayer, answer: Decoded, crops: Crops, camera: PinholeCamera) -> tuple[Tensor, Tensor]:
+def place_body(
+    layer: BodyLayer, spec: PartSpec, answer: Decoded, crops: Crops, camera: PinholeCamera
+) -> tuple[Tensor, Tensor]:
     """Pose [n, 55, 3, 3] and translation [n, 3] (metres) of a body network's answer in the full camera's frame."""
     joints = layer.joints(answer.pose, answer.betas, answer.expression)
     pelvis = joints[:, :1]
     points = joints[:, :_BODY_JOINTS] - pelvis
     view = view_rotation(crops, camera)
-    root = locate(points @ view.mT, crops.to_image(project_weak(points, answer.camera)), camera)
+    projected = project_weak(spec.from_root(joints)[:, :_BODY_JOINTS], answer.camera)
+    root = locate(points @ view.mT, crops.to_image(projected), camera)
     pose = torch.cat([(view @ answer.pose[:, 0])[:, None], answer.pose[:, 1:]], 1)
     return pose, root - pelvis[:, 0]
 
@@ -96,14 +102,19 @@ def condition(
     Root orientation, fingers or jaw, and expression come from ``body`` (its pose in the full camera's frame); betas and
     camera from the part's mean.
     """
-    joint, source = _joint(spec, crops.mirrored), body.pose
+    joint, source, slots = _joint(spec, crops.mirrored), body.pose, list(spec.pose_slots[1:])
+    count = source.shape[0]
+    mean_sixd, betas, expression, raw_camera = split(mean.expand(count, -1), spec)
     root = view_rotation(crops, camera).mT @ absolute_rotation(body.pose, joint)
     if crops.mirrored:
         root, source = mirror_rotation(root), mirror_rotation(source)[:, JOINT_FLIP]
-    rotations = torch.cat([root[:, None], source[:, list(spec.pose_slots[1:])]], 1)
-    _, betas, _, raw_camera = split(mean.expand(len(root), -1), spec)
-    expression = body.expression[:, : spec.num_expression]
-    return torch.cat([matrix_to_sixd(rotations).flatten(1), betas, expression, raw_camera], 1)
+    first = matrix_to_sixd(root)[:, None] if spec.merges_root else mean_sixd[:, :1]
+    fine = matrix_to_sixd(source[:, slots])
+    if body.sixd is not None and not crops.mirrored:
+        fine = body.sixd[:, [BODY.pose_slots.index(slot) for slot in slots]]
+    known = min(spec.num_expression, body.expression.shape[1])
+    expression = torch.cat([body.expression[:, :known], expression[:, known:]], 1)
+    return torch.cat([torch.cat([first, fine], 1).flatten(1), betas, expression, raw_camera], 1)
 
 
 def merge_part(
@@ -123,9 +134,10 @@ def merge_part(
     slots = list(spec.pose_slots[1:])
     if crops.mirrored:
         part, slots = mirror_rotation(part)[:, JOINT_FLIP], JOINT_FLIP[slots].tolist()
-    parent = absolute_rotation(pose, int(PARENTS[joint]))
     merged = pose.clone()
-    merged[:, joint] = parent.mT @ view_rotation(crops, camera) @ part[:, 0]
+    if spec.merges_root:
+        parent = absolute_rotation(pose, int(PARENTS[joint]))
+        merged[:, joint] = parent.mT @ view_rotation(crops, camera) @ part[:, 0]
     merged[:, slots] = part[:, slots]
     return torch.where(use[:, None, None, None], merged, pose)
 

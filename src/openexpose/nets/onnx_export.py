@@ -1,5 +1,6 @@
 """torch module -> small, checked ONNX file: float16 weights behind a Cast, no build-machine traces, proven parity."""
 
+import logging
 import os
 import tempfile
 import warnings
@@ -29,8 +30,10 @@ def export_onnx(
     Weights are stored as float16 where that is exact.
     """
     batch = torch.export.Dim("batch", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there: it is not needed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own tree classes
+        warnings.filterwarnings("ignore", "# The axis name")
         program = torch.onnx.export(
             net,
             kwargs=dict(inputs),

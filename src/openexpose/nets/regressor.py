@@ -1,5 +1,8 @@
 """The iterative regressor: one small network asked several times to correct its answer (paper, section 3.2)."""
 
+import math
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,13 +17,21 @@ class Evidence(nn.Module):
     Args:
         mean, std: statistics [evidence] of the training set.
         dropout: probability of dropping an input while training.
+        limit: standardised numbers are clipped to +- this.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Float[Tensor, "evidence"], std: Float[Tensor, "evidence"], dropout: float = 0.05) -> None:
+    def __init__(
+        self,
+        mean: Float[Tensor, "evidence"],
+        std: Float[Tensor, "evidence"],
+        dropout: float = 0.05,
+        limit: float = 6.0,
+    ) -> None:
         super().__init__()
+        self.limit = limit
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.dropout = nn.Dropout(dropout)
@@ -32,8 +43,26 @@ class Evidence(nn.Module):
         return torch.cat(parts + ([] if seen.world is None else [seen.world.flatten(1)]), 1)
 
     def forward(self, seen: TrunkOutput) -> Float[Tensor, "n evidence"]:
-        """Standardised evidence, clipped to +-6."""
-        return self.dropout(((self.raw(seen) - self.mean) / self.std).clamp(-6.0, 6.0))
+        """Standardised evidence, clipped."""
+        standard = (self.raw(seen) - self.mean) / self.std
+        return self.dropout(standard if math.isinf(self.limit) else standard.clamp(-self.limit, self.limit))
+
+
+@dataclass(frozen=True)
+class Width:
+    """The two hidden layers of a regressor."""
+
+    hidden: int = 512
+    norm: bool = True
+    """Layer normalisation before the activation."""
+    relu: bool = True
+    """ReLU; else no activation at all, as in the released body network."""
+    dropout: float = 0.1
+
+    def layers(self) -> list[nn.Module]:
+        """What follows a linear layer."""
+        norm = nn.LayerNorm(self.hidden) if self.norm else nn.Identity()
+        return [norm, nn.ReLU() if self.relu else nn.Identity(), nn.Dropout(self.dropout)]
 
 
 class IterativeRegressor(nn.Module):
@@ -43,7 +72,7 @@ class IterativeRegressor(nn.Module):
         evidence: module that reads the trunk.
         mean: mean parameter vector [size]: the start where none is given.
         feedback: residual feedback, or None for the paper's plain regressor.
-        hidden: width of the two hidden layers.
+        width: the two hidden layers.
         stages: number of corrections (the paper: 3).
     """
 
@@ -54,19 +83,17 @@ class IterativeRegressor(nn.Module):
         evidence: Evidence,
         mean: Float[Tensor, "size"],
         feedback: ResidualFeedback | None,
-        hidden: int = 512,
+        width: Width | None = None,
         stages: int = 3,
-        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.evidence, self.feedback, self.stages = evidence, feedback, stages
         self.register_buffer("mean", mean)
+        width = width or Width()
+        hidden = width.hidden
         self.read = nn.Linear(len(evidence.mean), hidden)
         self.state = nn.Linear(len(mean) + (feedback.size if feedback else 0), hidden, bias=False)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Dropout(dropout),
-        )  # fmt: skip
+        self.mlp = nn.Sequential(*width.layers(), nn.Linear(hidden, hidden), *width.layers())
         self.output_layer = nn.Linear(hidden, len(mean))
         nn.init.xavier_uniform_(self.output_layer.weight, gain=0.01)
         nn.init.zeros_(self.output_layer.bias)

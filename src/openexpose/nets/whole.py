@@ -11,6 +11,7 @@ through the attention (where the crops lie; paper, section 3.2). Choices between
 little seen to be merged, have no gradient. Twin of :mod:`openexpose.predict.pipeline`; a test holds both equal.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,9 +21,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from openexpose.body.keypoints import INDEX
-from openexpose.nets.attention import Crops, attention_crop, crops_from_boxes, sample_crops, trunk_crop
+from openexpose.image.crop import SAMPLINGS
+from openexpose.nets.attention import Crops, Pictures, attention_crop, crops_from_boxes, sample_crops, trunk_crop
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.decode import Decoded, decode
+from openexpose.nets.decode import Decoded, decode, project_weak
 from openexpose.nets.merge import PinholeCamera, condition, merge_part, place_body
 from openexpose.nets.part import PartNet
 from openexpose.nets.trunk import TrunkOutput
@@ -52,12 +54,14 @@ class WholeBody:
     """People in the full camera's frame."""
 
     pose: Float[Tensor, "n 55 3 3"]
-    betas: Float[Tensor, "n 10"]
-    expression: Float[Tensor, "n 20"]
+    betas: Float[Tensor, "n b"]
+    expression: Float[Tensor, "n e"]
     transl: Float[Tensor, "n 3"]
     """Metres; vertices are LBS(pose, betas, expression) + transl."""
     answers: dict[str, PartAnswer]
     """By part: ``body``, and with attention ``right_hand``, ``left_hand`` (as a right one, mirrored), ``face``."""
+    alone: dict[str, TrunkOutput]
+    """What the hand and face trunks saw in pictures of hands and faces alone."""
 
 
 class WholeBodyNet(nn.Module):
@@ -75,53 +79,69 @@ class WholeBodyNet(nn.Module):
 
     def forward(
         self,
-        pictures: Float[Tensor, "m 3 h w"],
-        boxes: Float[Tensor, "n 4"],
+        pictures: Pictures,
+        boxes: Float[Tensor, "n 4"] | Crops,
         camera: PinholeCamera,
         attention: bool = True,
+        alone: Mapping[str, Float[Tensor, "k 3 s s"]] | None = None,
     ) -> WholeBody:
         """People from pictures and their boxes.
 
         Args:
             pictures: original pictures, RGB 0..1: one for each person, or one for all.
-            boxes: box (x1, y1, x2, y2) of each person, pixels.
+            boxes: box (x1, y1, x2, y2) of each person, pixels; or the body crops themselves.
             camera: pinhole camera of each person's picture, or one for all.
             attention: False: the body network alone (first row of the paper's ablation).
+            alone: crops of hands and faces alone, by network: their trunks see them together with the attention's crops
+                (in training, batch statistics are those of all).
         """
-        body = self._answer("body", *self._find(pictures, boxes))
-        pose, transl = place_body(self.layer, body.parameters, body.crops, camera)
-        estimate = replace(body.parameters, pose=pose)
-        whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body})
-        if attention:
-            for part, (crops, anchor) in self.attend(estimate, transl, camera).items():
-                answer = self.look_and_answer(pictures, ATTENDED[part], crops, estimate, camera)
-                near = self._near(part, answer, crops, anchor)
+        alone = alone or {}
+        found = self._find(pictures, boxes) if isinstance(boxes, Tensor) else self._look(pictures, "body", boxes)
+        body = self._answer("body", *found)
+        pose, transl = place_body(self.layer, self._net("body").spec, body.parameters, body.crops, camera)
+        estimate = body.parameters if camera.weak else replace(body.parameters, pose=pose, sixd=None)
+        whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body}, {})
+        regions = self.attend(estimate, body.crops, transl, camera) if attention else {}
+        for network in ("hand", "face"):
+            attended = {part: regions[part][0] for part in regions if ATTENDED[part] == network}
+            looks, seen_alone = self._look_together(pictures, network, attended, alone.get(network))
+            if seen_alone is not None:
+                whole.alone[network] = seen_alone
+            for part, look in looks.items():
+                answer = self._answer(network, *look, estimate, camera)
+                near = self._near(part, answer, *regions[part])
                 whole = self.merge(whole, part, replace(answer, used=answer.used & near), camera)
         return whole
 
     def attend(
-        self, body: Decoded, transl: Float[Tensor, "n 3"], camera: PinholeCamera
+        self, body: Decoded, body_crops: Crops, transl: Float[Tensor, "n 3"], camera: PinholeCamera
     ) -> dict[str, tuple[Crops, Float[Tensor, "n 2"]]]:
         """Crops of hands and face around the projected joints of the body's estimate (paper, section 3.2).
 
         With each crop the place of the part's anchor (wrist or nose tip), pixels.
         """
-        points = self.layer.keypoints(body.pose, body.betas, body.expression) + transl[:, None]
-        projected, crops = camera.project(points), {}
+        points = self.layer.keypoints(body.pose, body.betas, body.expression)
+        if camera.weak:
+            projected = body_crops.to_image(project_weak(self._net("body").spec.from_root(points), body.camera))
+        else:
+            projected = camera.project(points + transl[:, None])
+        crops = {}
         for part, network in ATTENDED.items():
-            config = self.configs[network]
-            region = attention_crop(projected, part, config.crop_scale, config.upright)
+            config, angle = self.configs[network], body_crops.angle_rad if camera.weak else None
+            region = attention_crop(projected, part, config.crop_scale, config.upright, angle)
             crops[part] = region, projected[:, INDEX[ANCHORS[part][1]]]
         return crops
 
     def _near(self, part: str, answer: PartAnswer, crops: Crops, anchor: Float[Tensor, "n 2"]) -> Bool[Tensor, "n"]:
         """Whether the trunk sees the part where the body has it."""
+        if not answer.seen.landmarks.shape[1]:
+            return torch.ones_like(answer.used)
         seen = answer.crops.to_image(answer.seen.landmarks[:, [ANCHORS[part][0]], :2])[:, 0]
         return (seen - anchor).norm(dim=-1) <= self.configs[ATTENDED[part]].max_shift * crops.side_px
 
     def look_and_answer(
         self,
-        pictures: Float[Tensor, "m 3 h w"],
+        pictures: Pictures,
         network: str,
         crops: Crops,
         body: Decoded | None = None,
@@ -152,17 +172,21 @@ class WholeBodyNet(nn.Module):
         pose = merge_part(whole.pose, spec, answer.parameters, answer.crops, camera, answer.used)
         expression = whole.expression
         if spec.num_expression:
-            expression = torch.where(answer.used[:, None], answer.parameters.expression, expression)
+            theirs = answer.parameters.expression[:, : expression.shape[1]]
+            expression = torch.where(answer.used[:, None], theirs, expression)
         return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
 
-    def _find(self, pictures: Tensor, boxes: Float[Tensor, "n 4"]) -> tuple[Crops, TrunkOutput]:
+    def _find(self, pictures: Pictures, boxes: Float[Tensor, "n 4"]) -> tuple[Crops, TrunkOutput]:
         """Look at people from the usual crop and from wider ones; follow the look that agrees best with the box."""
         config = self.configs["body"]
         crops = crops_from_boxes(boxes, config.crop_scale)
         seen = self._trunk(pictures, "body", crops)
+        if not config.wider:
+            return self._follow(pictures, "body", crops, seen)
         best = 1.02 * _agreement(crops, seen, boxes)
-        cut = cut_off(boxes.detach().cpu().numpy(), pictures.shape[-1], pictures.shape[-2])
-        for factor, only_cut in WIDER_STARTS if config.wider else ():
+        height, width = pictures[0].shape[-2:]
+        cut = cut_off(boxes.detach().cpu().numpy(), width, height)
+        for factor, only_cut in WIDER_STARTS:
             if only_cut and not cut.any():
                 continue
             wider = crops_from_boxes(boxes, factor * config.crop_scale)
@@ -174,11 +198,28 @@ class WholeBodyNet(nn.Module):
             best = np.where(use, score, best)
         return self._follow(pictures, "body", crops, seen)
 
-    def _look(self, pictures: Tensor, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
+    def _look_together(
+        self, pictures: Pictures, network: str, crops: dict[str, Crops], alone: Tensor | None
+    ) -> tuple[dict[str, tuple[Crops, TrunkOutput]], TrunkOutput | None]:
+        """Look at the crops of several parts and at pictures of the part alone; in one batch if one look is all."""
+        net, config = self._net(network), self.configs[network]
+        if config.looks > 1 or not crops:
+            seen_alone = None if alone is None else net.trunk(alone)
+            return {part: self._look(pictures, network, region) for part, region in crops.items()}, seen_alone
+        images = [self._images(pictures, network, region) for region in crops.values()]
+        together = net.trunk(torch.cat(images + ([] if alone is None else [alone])))
+        ends = np.cumsum([0, *(len(image) for image in images)])
+        looks = {
+            part: (region, _rows(together, slice(int(ends[k]), int(ends[k + 1]))))
+            for k, (part, region) in enumerate(crops.items())
+        }
+        return looks, None if alone is None else _rows(together, slice(int(ends[-1]), None))
+
+    def _look(self, pictures: Pictures, network: str, crops: Crops) -> tuple[Crops, TrunkOutput]:
         """Look at crops, then follow up."""
         return self._follow(pictures, network, crops, self._trunk(pictures, network, crops))
 
-    def _follow(self, pictures: Tensor, network: str, crops: Crops, seen: TrunkOutput) -> tuple[Crops, TrunkOutput]:
+    def _follow(self, pictures: Pictures, network: str, crops: Crops, seen: TrunkOutput) -> tuple[Crops, TrunkOutput]:
         """Look again at the crops that the trunk's own landmarks ask for, unless the part is then hardly there."""
         for _ in range(self.configs[network].looks - 1):
             own = trunk_crop(network, crops.to_image(seen.landmarks[..., :2]), crops.mirrored)
@@ -195,8 +236,12 @@ class WholeBodyNet(nn.Module):
     def _net(self, network: str) -> PartNet:
         return cast(PartNet, self.parts[network])
 
-    def _trunk(self, pictures: Tensor, network: str, crops: Crops) -> TrunkOutput:
-        return self._net(network).trunk(sample_crops(pictures, crops, self.configs[network].size))
+    def _images(self, pictures: Pictures, network: str, crops: Crops) -> Float[Tensor, "n 3 s s"]:
+        config = self.configs[network]
+        return sample_crops(pictures, crops, config.size, SAMPLINGS[config.sampling])
+
+    def _trunk(self, pictures: Pictures, network: str, crops: Crops) -> TrunkOutput:
+        return self._net(network).trunk(self._images(pictures, network, crops))
 
 
 @torch.no_grad()
@@ -205,6 +250,12 @@ def _agreement(crops: Crops, seen: TrunkOutput, boxes: Float[Tensor, "n 4"]) -> 
     landmarks = crops.to_image(seen.landmarks[..., :2])
     arrays = (tensor.detach().cpu().double().numpy() for tensor in (landmarks, seen.visibility, boxes))
     return seen.presence.detach().cpu().double().numpy() * agreement(*arrays)
+
+
+def _rows(seen: TrunkOutput, rows: slice) -> TrunkOutput:
+    """What was seen in some of the crops."""
+    chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in vars(seen).items()}
+    return TrunkOutput(**chosen)
 
 
 def _choose(first: TrunkOutput, second: TrunkOutput, use: Bool[Tensor, "n"]) -> TrunkOutput:

@@ -22,7 +22,8 @@ import onnxruntime as ort
 from jaxtyping import Float
 
 from openexpose.errors import InputError
-from openexpose.predict.parts import SPECS, PartSpec
+from openexpose.image.crop import SAMPLINGS
+from openexpose.predict.parts import RECIPES, SPECS, PartSpec
 
 Array = np.ndarray
 
@@ -52,6 +53,8 @@ class PartConfig:
     """Below this certainty the part's answer is not used: hands and faces then keep the body network's estimate."""
     max_shift: float
     """Nor is it used if the trunk sees wrist or nose farther from where the body has it, in sides of the crop."""
+    sampling: str = "area"
+    """How crops are sampled: a name in :data:`openexpose.image.crop.SAMPLINGS`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ class BundleConfig:
     detector: str | None
     provenance: dict[str, str]
     """What each file is, where it comes from, and its licence."""
+    recipe: str = "default"
+    """Which parameter vectors the networks speak: a name in :data:`openexpose.predict.parts.RECIPES`."""
+    weak_camera: bool = False
+    """Networks tell orientations and project joints as the paper's weak-perspective camera does, on whatever ray the
+    crop lies; False: crops are virtual cameras of the picture's pinhole camera."""
+
+    @property
+    def specs(self) -> dict[str, PartSpec]:
+        """The parts, by name."""
+        return RECIPES[self.recipe]
 
     @classmethod
     def read(cls, folder: Path) -> "BundleConfig":
@@ -88,6 +101,11 @@ class BundleConfig:
             raise InputError(f"'{path}' that does not read as a bundle ({error})", "a bundle.json", fix) from None
         if set(config.parts) != set(SPECS):
             raise InputError(f"'{path}' with the parts {sorted(config.parts)}", f"the parts {sorted(SPECS)}", fix)
+        if config.recipe not in RECIPES:
+            raise InputError(f"'{path}' with the recipe '{config.recipe}'", f"one of {sorted(RECIPES)}", fix)
+        unknown = {part.sampling for part in parts.values()} - set(SAMPLINGS)
+        if unknown:
+            raise InputError(f"'{path}' with the sampling {sorted(unknown)}", f"some of {sorted(SAMPLINGS)}", fix)
         return config
 
 
@@ -124,7 +142,7 @@ class Seen:
 
     feature: Float[Array, "n f"]
     landmarks: Float[Array, "n l 3"]
-    """x, y in crop coordinates, z in the same unit."""
+    """x, y in crop coordinates, z in the same unit. The paper's trunks have none: l = 0."""
     visibility: Float[Array, "n l"]
     world: Float[Array, "n l 3"] | None
     """Points in metres, where the trunk has them."""
@@ -186,14 +204,25 @@ class PartRunner:
         """Run the trunk on crops, RGB 0..1."""
         names = [output.name for output in self.trunk.get_outputs()]
         out = dict(zip(names, self.trunk.run(names, {"image": images}), strict=True))
-        presence = out["presence"].reshape(len(images))
-        side = out["handedness"].reshape(len(images)) if "handedness" in out else None
+        count = len(images)
+        if "landmarks" not in out:
+            nothing = np.zeros((count, 0, 3), np.float32)
+            return Seen(out["feature"], nothing, nothing[..., 0], None, np.ones(count, np.float32))
+        presence = out["presence"].reshape(count)
+        side = out["handedness"].reshape(count) if "handedness" in out else None
         return Seen(out["feature"], out["landmarks"], out["visibility"], out.get("world"), presence, side)
+
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether the trunk tells landmarks: what looks, gates and the refinement go by."""
+        return any(output.name == "landmarks" for output in self.trunk.get_outputs())
 
     def regress(self, seen: Seen, start: Float[Array, "n size"]) -> Float[Array, "n size"]:
         """Run the iterative regressor from start vectors."""
         feed = {"feature": seen.feature, "landmarks": seen.landmarks, "visibility": seen.visibility, "start": start}
-        if seen.world is not None:
+        if not self.has_landmarks:
+            feed = {"feature": seen.feature, "start": start}
+        elif seen.world is not None:
             feed["world"] = seen.world
         return self.head.run(["parameters"], {name: value.astype(np.float32) for name, value in feed.items()})[0]
 
@@ -227,7 +256,7 @@ def open_parts(folder: Path, config: BundleConfig, threads: int, device: str) ->
         raise InputError(f"a means.npz that does not read ({error}) in '{folder}'", "one vector a part") from None
     return {
         name: PartRunner(
-            SPECS[name],
+            config.specs[name],
             part,
             means[name],
             open_session(folder / f"{name}_trunk.onnx", threads, device),

@@ -9,7 +9,7 @@ from openexpose.body.keypoints import FLIP, INDEX, JOINT_FLIP, PARTS
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
 from openexpose.geometry.boxes import Crop
-from openexpose.geometry.camera import fit_weak, project_perspective, view_rotation
+from openexpose.geometry.camera import fit_weak, project_perspective
 from openexpose.people import People, zero_pose
 from openexpose.predict.bundle import Seen
 from openexpose.predict.landmarks import joint_visibility
@@ -33,13 +33,14 @@ class Answer:
     """Of a hand or face: whose answer is believed and merged."""
 
 
-def nobody(camera: FullCamera, image_size: tuple[int, int]) -> People:
-    """The record of a picture without people."""
+def nobody(camera: FullCamera, image_size: tuple[int, int], spec: PartSpec = BODY) -> People:
+    """The record of a picture without people; ``spec`` tells the numbers of coefficients."""
     none = np.zeros(0)
+    num_betas, num_expression = spec.model_size
     return People(
         pose=zero_pose(0),
-        betas=np.zeros((0, BODY.num_betas), np.float32),
-        expression=np.zeros((0, BODY.num_expression), np.float32),
+        betas=np.zeros((0, num_betas), np.float32),
+        expression=np.zeros((0, num_expression), np.float32),
         transl=np.zeros((0, 3)),
         score=none,
         bbox_xyxy=np.zeros((0, 4)),
@@ -94,15 +95,24 @@ def collect(
 
 
 def _upright_camera(model: BodyModel, answer: Answer, placed: Located, camera: FullCamera) -> Float[Array, "n 3"]:
-    """The weak-perspective camera, of the upright crop, that agrees best with the pinhole projection of the result."""
+    """The weak-perspective camera, of the upright crop, that agrees best with the pinhole projection of the result.
+
+    Where the camera is a weak-perspective one, the network's own answer, counted from the root.
+    """
+    if camera.weak:
+        own = answer.parameters.camera.copy()
+        if answer.spec.from_origin:
+            rest = keypoints(model, answer.parameters.pose, answer.parameters.betas, answer.parameters.expression)
+            own[:, 1:] += rest[:, answer.spec.root_joint, :2]
+        return own
     points = keypoints(model, placed.pose, answer.parameters.betas, answer.parameters.expression)
     points = points + placed.transl[:, None]
     upright = Crop(answer.crop.centre_px, answer.crop.side_px, np.zeros_like(answer.crop.side_px))
     root = int(JOINT_FLIP[answer.spec.root_joint]) if answer.crop.mirrored else answer.spec.root_joint
-    fit = np.arange(22) if answer.spec is BODY else np.array(answer.spec.keypoints)
+    fit = np.arange(22) if answer.spec.name == "body" else np.array(answer.spec.keypoints)
     chosen = points[:, FLIP[fit] if answer.crop.mirrored else fit]
     projected = upright.from_image(project_perspective(chosen, camera.focal_px, camera.principal_px))
-    view = view_rotation(upright, camera.focal_px, camera.principal_px)
+    view = camera.view(upright)
     return fit_weak((chosen - points[:, [root]]) @ view, projected)
 
 
@@ -112,8 +122,9 @@ def joint_confidence(answer: Answer, presences: dict[str, Array]) -> Float[Array
     A lone hand or face gives confidence to its own joints only.
     """
     presence = answer.seen.presence.astype(float)[:, None]
-    if answer.spec is BODY:
-        confidence = presence * joint_visibility(answer.seen.visibility)
+    if answer.spec.name == "body":
+        seen_joints = joint_visibility(answer.seen.visibility) if answer.seen.landmarks.shape[1] else np.ones((1, 144))
+        confidence = presence * seen_joints
         for name, seen in presences.items():
             fine = PARTS[name] if name == "face" else PARTS[name][1:]
             confidence[:, fine] = np.minimum(confidence[:, fine], seen[:, None])
@@ -127,6 +138,6 @@ def joint_confidence(answer: Answer, presences: dict[str, Array]) -> Float[Array
 def _part_confidence(answer: Answer, joints: Float[Array, "n 144"], presences: dict[str, Array]) -> Float[Array, "n 4"]:
     """Confidence in body, left hand, right hand and face; without a closer look that of wrists and nose."""
     near = {"left_hand": "left_wrist", "right_hand": "right_wrist", "face": "nose"}
-    body = answer.seen.presence.astype(float) if answer.spec is BODY else np.zeros(len(joints))
+    body = answer.seen.presence.astype(float) if answer.spec.name == "body" else np.zeros(len(joints))
     fine = [presences.get(name, joints[:, INDEX[near[name]]]) for name in FINE_PARTS]
     return np.clip(np.stack([body, *fine], -1), 0.0, 1.0)

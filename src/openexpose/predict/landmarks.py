@@ -90,7 +90,13 @@ TRUNK_CROPS = {
 }
 
 
-def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: float, turn: bool) -> Crop:
+def attention_crop(
+    projected_px: Float[Array, "n 144 2"],
+    part: str,
+    scale: float,
+    turn: bool,
+    angle_rad: Float[Array, "n"] | None = None,
+) -> Crop:
     """The crop of body-driven attention: around a part's projected joints, ``scale`` times their extent (paper, 3.2).
 
     Args:
@@ -98,9 +104,12 @@ def attention_crop(projected_px: Float[Array, "n 144 2"], part: str, scale: floa
         part: ``left_hand`` (its crop is mirrored), ``right_hand`` or ``face``.
         scale: side over the longer side of the box of the part's joints.
         turn: turn the crop so that fingers or forehead point up; the box is then drawn in the turned frame.
+        angle_rad: otherwise it is turned so (by default upright).
     """
     first, second = UP[part]
-    angle = upright(projected_px[:, first], projected_px[:, second]) if turn else np.zeros(len(projected_px))
+    angle = np.zeros(len(projected_px)) if angle_rad is None else angle_rad
+    if turn:
+        angle = upright(projected_px[:, first], projected_px[:, second])
     points = projected_px[:, PARTS["head" if part == "face" else part]]
     return turned_crop(points, angle, scale, 0.0, part == "left_hand")
 

@@ -20,15 +20,15 @@ from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop, crop_from_boxes
-from openexpose.geometry.camera import default_focal_px, project_perspective
-from openexpose.image.crop import sample_crop
+from openexpose.geometry.camera import default_focal_px, project_perspective, project_weak
+from openexpose.image.crop import SAMPLINGS, sample_crop
 from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
 from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, WIDER_STARTS, agreement, attention_crop, cut_off, overlap
-from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part
-from openexpose.predict.parts import BODY, PartParameters, decode, encode
+from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
+from openexpose.predict.parts import PartParameters, decode, encode
 from openexpose.predict.refine import refine
 from openexpose.predict.targets import pose_targets, with_part
 
@@ -70,8 +70,21 @@ class Predictor:
     @cached_property
     def body_model(self) -> BodyModel:
         """The body model that the parameters belong to."""
+        return self._load_body_model("body")
+
+    @cached_property
+    def face_model(self) -> BodyModel:
+        """The same with as many coefficients as a lone face's answer has."""
+        same = self.config.specs["face"].model_size == self.config.specs["body"].model_size
+        return self.body_model if same else self._load_body_model("face")
+
+    def _load_body_model(self, part: str) -> BodyModel:
         path = None if self.config.body_model == "freebody" else self.folder / self.config.body_model
-        return load_body_model(path, num_betas=BODY.num_betas, num_expression=BODY.num_expression)
+        num_betas, num_expression = self.config.specs[part].model_size
+        return load_body_model(path, num_betas=num_betas, num_expression=num_expression)
+
+    def _model_of(self, people: People) -> BodyModel:
+        return self.face_model if people.part == "face" else self.body_model
 
     @cached_property
     def detector(self) -> Detector:
@@ -114,7 +127,8 @@ class Predictor:
     ) -> People:
         watch = Stopwatch()
         height, width = pixels.shape[:2]
-        camera = FullCamera(focal_px or default_focal_px(width, height), np.array([width / 2.0, height / 2.0]))
+        principal = np.array([width / 2.0, height / 2.0])
+        camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
         if part == "whole":
             scores = None
             if boxes is None:
@@ -132,12 +146,12 @@ class Predictor:
 
     def keypoints(self, people: People) -> Float[Array, "people 144 3"]:
         """The 144 named joints in the camera frame, metres."""
-        points = keypoints(self.body_model, people.pose, people.betas, people.expression)
+        points = keypoints(self._model_of(people), people.pose, people.betas, people.expression)
         return points + people.transl[:, None]
 
     def mesh(self, people: People) -> Float[Array, "people v 3"]:
         """Mesh vertices in the camera frame, metres."""
-        posed = posed_mesh(self.body_model, people.pose, people.betas, people.expression)
+        posed = posed_mesh(self._model_of(people), people.pose, people.betas, people.expression)
         return posed.vertices + people.transl[:, None].astype(np.float32)
 
     def _whole(
@@ -147,31 +161,34 @@ class Predictor:
         attention, refinement = how
         size = (pixels.shape[1], pixels.shape[0])
         if not len(boxes):
-            return nobody(camera, size)
+            return nobody(camera, size, self.config.specs["body"])
         runner = self.parts["body"]
+        refinement = refinement and all(part.has_landmarks for part in self.parts.values())
         crop, seen = self._find(pixels, boxes, watch)
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
             placed = locate_part(self.body_model, runner.spec, body, crop, camera)
-        targets = pose_targets(crop, seen, camera)
         if refinement:
+            targets = pose_targets(crop, seen, camera)
             with watch.stage("refine"):
                 placed = refine(self.body_model, placed, body, camera, targets)
         answers: dict[str, Answer] = {}
         if attention:
-            estimate = replace(body, pose=placed.pose)
-            projected = self._project(estimate, placed, camera)
+            estimate = body if camera.weak else replace(body, pose=placed.pose, sixd=None)
+            projected = self._project(estimate, placed, crop, camera)
+            angle = crop.angle_rad if camera.weak else None
             for name in FINE_PARTS:
                 config = self.parts[_network(name)].config
-                region = attention_crop(projected, name, config.crop_scale, config.upright)
+                region = attention_crop(projected, name, config.crop_scale, config.upright, angle)
                 answer = self._part(pixels, name, region, estimate, camera, watch)
                 answers[name] = replace(answer, used=self._believed(name, answer, region, projected))
             with watch.stage("merge"):
                 for name, answer in answers.items():
                     placed, body = self._merge(name, answer, placed, body, camera)
-                    targets = with_part(targets, name, answer)
             if refinement:
+                for name, answer in answers.items():
+                    targets = with_part(targets, name, answer)
                 held = np.stack([answers[name].used for name in ("face", "left_hand", "right_hand")], -1)
                 with watch.stage("refine"):
                     placed = refine(self.body_model, placed, body, camera, targets, held)
@@ -188,6 +205,8 @@ class Predictor:
         config = self.parts["body"].config
         crop = crop_from_boxes(boxes, config.crop_scale)
         seen = self._trunk(pixels, crop, "body", watch)
+        if not self.parts["body"].has_landmarks:
+            return crop, seen
         best = 1.02 * _agreement(crop, seen, boxes)
         cut = cut_off(boxes, pixels.shape[1], pixels.shape[0])
         for factor, only_cut in WIDER_STARTS if config.wider else ():
@@ -207,16 +226,22 @@ class Predictor:
         explained = overlap(crop.to_image(seen.landmarks[..., :2].astype(float)), seen.visibility, boxes)
         return crop, replace(seen, presence=seen.presence * np.clip(explained / EXPLAINED, 0.0, 1.0))
 
-    def _project(self, body: PartParameters, placed: Located, camera: FullCamera) -> Float[Array, "p 144 2"]:
+    def _project(
+        self, body: PartParameters, placed: Located, crop: Crop, camera: FullCamera
+    ) -> Float[Array, "p 144 2"]:
         """The body's keypoints in the picture, pixels."""
-        points = keypoints(self.body_model, body.pose, body.betas, body.expression) + placed.transl[:, None]
-        return project_perspective(points, camera.focal_px, camera.principal_px)
+        points = keypoints(self.body_model, body.pose, body.betas, body.expression)
+        if camera.weak:
+            return crop.to_image(project_weak(self.parts["body"].spec.from_root(points), body.camera))
+        return project_perspective(points + placed.transl[:, None], camera.focal_px, camera.principal_px)
 
     def _believed(
         self, name: str, answer: Answer, region: Crop, projected: Float[Array, "p 144 2"]
     ) -> Bool[Array, "p"]:
         """Whose hand or face was seen clearly, and where the body has it."""
         config = self.parts[_network(name)].config
+        if not self.parts[_network(name)].has_landmarks:
+            return np.ones(len(projected), bool)
         landmark, keypoint = ANCHORS[name]
         seen_px = answer.crop.to_image(answer.seen.landmarks[:, [landmark], :2].astype(float))[:, 0]
         shift = np.linalg.norm(seen_px - projected[:, INDEX[keypoint]], axis=-1) / region.side_px
@@ -246,10 +271,11 @@ class Predictor:
     ) -> tuple[Located, PartParameters]:
         """Put a part's answer into the body, for the people of whom the part was seen."""
         spec, use = answer.spec, answer.used
-        part = locate_part(self.body_model, spec, answer.parameters, answer.crop, camera)
+        part = turn_part(answer.parameters, answer.crop, camera)
         placed = Located(merge_part(placed.pose, spec, part, answer.crop.mirrored, use), placed.transl)
         if name == "face":
-            body = replace(body, expression=np.where(use[:, None], answer.parameters.expression, body.expression))
+            expression = answer.parameters.expression[:, : body.expression.shape[1]]
+            body = replace(body, expression=np.where(use[:, None], expression, body.expression))
         return placed, body
 
     def _look(
@@ -288,8 +314,8 @@ class Predictor:
     def _trunk(self, pixels: Array, crop: Crop, network: str, watch: Stopwatch) -> Seen:
         runner = self.parts[network]
         with watch.stage("crops"):
-            count = len(crop.side_px)
-            images = np.stack([sample_crop(pixels, crop[k], runner.config.size) for k in range(count)])
+            size, sampling = runner.config.size, SAMPLINGS[runner.config.sampling]
+            images = np.stack([sample_crop(pixels, crop[k], size, sampling) for k in range(len(crop.side_px))])
         with watch.stage(f"{network} trunk"):
             return runner.look(images)
 
@@ -299,8 +325,8 @@ class Predictor:
         size = (pixels.shape[1], pixels.shape[0])
         given = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, float).reshape(-1, 4)
         if boxes is not None and not len(given):
-            return replace(nobody(camera, size), part=part)
-        runner = self.parts[_network(name)]
+            return replace(nobody(camera, size, self.parts[_network(name)].spec), part=part)
+        runner, model = self.parts[_network(name)], self.face_model if name == "face" else self.body_model
         if len(given):
             crop = crop_from_boxes(given, runner.config.crop_scale)
         else:
@@ -308,10 +334,8 @@ class Predictor:
             crop = crop_from_boxes(given, 1.0)
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
         with watch.stage("merge"):
-            placed = locate_part(self.body_model, runner.spec, answer.parameters, answer.crop, camera)
-        return replace(
-            collect(self.body_model, given, camera, size, answer, placed, {name: answer.seen.presence}), part=part
-        )
+            placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)
+        return replace(collect(model, given, camera, size, answer, placed, {name: answer.seen.presence}), part=part)
 
 
 def _network(part: str) -> str:

@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import KEYPOINT_NAMES, LEFT_HAND21, PARTS
 from openexpose.geometry.boxes import Crop
-from openexpose.geometry.camera import view_rotation
 from openexpose.predict.bundle import Seen
 from openexpose.predict.collect import Answer
 from openexpose.predict.landmarks import CORRESPONDENCES, EDGES
@@ -62,7 +61,7 @@ def pose_targets(crop: Crop, seen: Seen, camera: FullCamera) -> Targets:
     """What the pose trunk saw, as targets: its landmarks, and the bone directions of its world points."""
     landmark, keypoint = (np.array(column) for column in CORRESPONDENCES["body"])
     edges = np.array(EDGES["body"])
-    view = view_rotation(crop, camera.focal_px, camera.principal_px)
+    view = camera.view(crop)
     trust = seen.visibility[:, landmark] * seen.presence[:, None]
     world = np.zeros((*trust.shape, 3)) if seen.world is None else seen.world[:, landmark].astype(float)
     bones = (world[:, edges[:, 1]] - world[:, edges[:, 0]]) @ np.swapaxes(view, -1, -2)

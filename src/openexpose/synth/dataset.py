@@ -1,7 +1,7 @@
-"""Shards of rendered crops: one ``.npz`` each, seeded, resumable, readable without pickle.
+"""Shards of rendered pictures: one ``.npz`` each, seeded, resumable, readable without pickle.
 
 A shard holds the pictures as JPEG bytes (``jpeg``, cut at ``jpeg_offsets``), one array per label of its sample type in
-:mod:`openexpose.synth.scene` (first axis = crops), and ``kind``, ``seed``, ``body`` (a digest of the body model).
+:mod:`openexpose.synth.scene` (first axis = pictures), and ``kind``, ``seed``, ``body`` (a digest of the body model).
 """
 
 import os
@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -29,68 +30,76 @@ from openexpose.synth.scene import (
     BodySample,
     FaceSample,
     HandSample,
+    PeopleSample,
     Sample,
     label_names,
     sample_body,
     sample_face_crop,
     sample_hands,
+    sample_whole_person,
 )
 
 Array = np.ndarray
-Kind = Literal["body", "hands", "faces"]
+Kind = Literal["body", "hands", "faces", "people"]
 
-SAMPLE_TYPES: dict[str, type] = {"body": BodySample, "hands": HandSample, "faces": FaceSample}
+SAMPLE_TYPES: dict[str, type] = {"body": BodySample, "hands": HandSample, "faces": FaceSample, "people": PeopleSample}
 _JPEG_QUALITY = 92
 # What numpy and zipfile raise on damaged files; RuntimeError: a flag that says "encrypted" or an unknown compression.
 _BROKEN = (
     OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, SyntaxError, RuntimeError, MemoryError,
     OverflowError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-_STREAM = {"body": 0, "hands": 1, "faces": 2}
+_STREAM = {"body": 0, "hands": 1, "faces": 2, "people": 3}
+_DRAW = {"body": sample_body, "hands": sample_hands, "faces": sample_face_crop, "people": sample_whole_person}
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Crops of one kind, read from one or more shards.
+    """Pictures of one kind, read from one or more shards.
 
     Attributes:
-        kind: ``body``, ``hands`` or ``faces``.
+        kind: ``body``, ``hands``, ``faces`` or ``people``.
         jpeg: all JPEG files one after the other. offsets: [n + 1] where each begins.
         labels: one array [n, ...] per label, named as in the sample types.
+        body: digest of the body model, see :func:`body_digest`.
     """
 
     kind: str
     jpeg: UInt8[Array, "bytes"]
     offsets: Int[Array, "n1"]
     labels: Mapping[str, Array]
+    body: str
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def file(self, index: int) -> UInt8[Array, "bytes"]:
+        """The JPEG file of one picture."""
+        return self.jpeg[self.offsets[index] : self.offsets[index + 1]]
+
     def image(self, index: int) -> UInt8[Array, "s s 3"]:
-        """Decode one crop, RGB."""
-        data = self.jpeg[self.offsets[index] : self.offsets[index + 1]]
+        """Decode one picture, RGB."""
+        data = self.file(index)
         return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
 
 
 def sample_people(kind: Kind, seed: int, start: int, stage: Stage) -> Iterator[Sample]:
-    """Endless crops; person ``k`` depends only on (kind, seed, k), and ``start`` is the first person."""
-    draw = {"body": sample_body, "hands": sample_hands, "faces": sample_face_crop}[kind]
+    """Endless pictures; person ``k`` depends only on (kind, seed, k), and ``start`` is the first person."""
     while True:
-        drawn = draw(np.random.default_rng([seed, _STREAM[kind], start]), stage)
+        drawn = _DRAW[kind](np.random.default_rng([seed, _STREAM[kind], start]), stage)
         yield from drawn if isinstance(drawn, tuple) else (drawn,)
         start += 1
 
 
 def render_shard(kind: Kind, seed: int, start: int, count: int, out: Path, stage: Stage) -> Path:
-    """Render ``count`` crops, beginning with person ``start``, and write them whole or not at all."""
-    people = sample_people(kind, seed, start, stage)
-    samples = [next(people) for _ in range(count)]
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    files = [cv2.imencode(".jpg", sample.image[..., ::-1], quality)[1].ravel() for sample in samples]
-    arrays: dict[str, Any] = {
-        name: _stacked([getattr(s, name) for s in samples]) for name in label_names(SAMPLE_TYPES[kind])
-    }
+    """Render ``count`` pictures, beginning with person ``start``, and write them whole or not at all."""
+    quality, names = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY], label_names(SAMPLE_TYPES[kind])
+    files, labels = [], []
+    for sample in islice(sample_people(kind, seed, start, stage), count):  # no pictures kept: a shard's would be large
+        files.append(cv2.imencode(".jpg", sample.image[..., ::-1], quality)[1].ravel())
+        labels.append([getattr(sample, name) for name in names])
+    columns = [_stacked(list(column)) for column in zip(*labels, strict=True)]
+    arrays: dict[str, Any] = dict(zip(names, columns, strict=True))
     arrays |= {"jpeg": np.concatenate(files), "jpeg_offsets": np.cumsum([0, *map(len, files)])}
     arrays |= {"kind": np.array(kind), "seed": np.array(seed), "body": np.array(body_digest(stage.model))}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +129,7 @@ def load_shards(paths: Sequence[Path]) -> Shards:
         np.concatenate([shard["jpeg"] for shard in loaded]),
         np.concatenate([[0], np.cumsum(sizes)]),
         {name: np.concatenate([shard[name] for shard in loaded]) for name in label_names(SAMPLE_TYPES[kind])},
+        str(loaded[0]["body"]),
     )
 
 
@@ -128,8 +138,8 @@ class SynthJob:
     """What to render.
 
     Attributes:
-        kind: ``body``, ``hands`` or ``faces``.
-        count: number of crops in all. shard_size: crops in one shard. seed: of everything random.
+        kind: ``body``, ``hands``, ``faces`` or ``people``.
+        count: number of pictures in all. shard_size: pictures in one shard. seed: of everything random.
         body: body model file, None for the free body. assets: folder of pictures, None for the checkout's.
     """
 
@@ -141,7 +151,7 @@ class SynthJob:
     assets: Path | None = None
 
     def shard(self, index: int) -> tuple[str, int, int]:
-        """File name, first person and number of crops of a shard."""
+        """File name, first person and number of pictures of a shard."""
         per_person = 2 if self.kind == "hands" else 1
         count = min(self.shard_size, self.count - index * self.shard_size)
         return f"{self.kind}-{self.seed}-{index:05d}.npz", index * self.shard_size // per_person, count

@@ -1,6 +1,8 @@
-"""Labelled crops of a person: body 256 px, hands 224 px, face 192 px. All labels are in the crop's own camera frame."""
+"""Labelled pictures of a person: crops of the body (256 px), hands (224 px) and face (192 px), and larger pictures of
+whole people (512 px). All labels are in the picture's own camera frame."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -8,19 +10,21 @@ from jaxtyping import Bool, Float, UInt8
 from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
+from openexpose.geometry.boxes import box_around
 from openexpose.geometry.camera import fit_weak
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
 from openexpose.people import zero_pose
 from openexpose.synth.person import HEAD, Person, Stage, sample_person
 from openexpose.synth.picture import degrade, outside_photo, sample_background, sample_occluder
 from openexpose.synth.raster import depth_map, render
-from openexpose.synth.view import View, attention_view, body_view, box_view, face_view, hand_view
+from openexpose.synth.view import View, attention_view, body_view, box_view, face_view, hand_view, look_at
 
 Array = np.ndarray
 
+ALL = np.arange(144)
 CONTOUR = 17
 """The first of the 68 face landmarks slide over the skin with the head's yaw."""
-BODY_PX, HAND_PX, FACE_PX = 256, 224, 192
+BODY_PX, HAND_PX, FACE_PX, PEOPLE_PX = 256, 224, 192, 512
 HIDDEN, OCCLUDED, VISIBLE = 0, 1, 2
 """Visibility: outside the picture or behind a thing; behind the person's own body; seen."""
 
@@ -79,7 +83,29 @@ class FaceSample:
     is_attention: bool
 
 
-Sample = BodySample | HandSample | FaceSample
+@dataclass(frozen=True)
+class PeopleSample:
+    """A picture of a whole person, large enough that crops of hands and face show more than the body crop does.
+
+    Labels as :class:`BodySample`, whose crop coordinates are here those of the picture. The camera's axis goes through
+    the picture's centre, its focal length is ``PEOPLE_PX / (2 * half_side)`` pixels. ``box_xyxy_px`` is the tight box
+    around the vertices (clothes included) that lie within the picture.
+    """
+
+    image: UInt8[Array, "512 512 3"]
+    pose: Float[Array, "55 3 3"]
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+    keypoints_2d: Float[Array, "144 2"]
+    keypoints_3d: Float[Array, "144 3"]
+    visibility: UInt8[Array, "144"]
+    camera: Float[Array, "3"]
+    depth_m: float
+    half_side: float
+    box_xyxy_px: Float[Array, "4"]
+
+
+Sample = BodySample | HandSample | FaceSample | PeopleSample
 
 # Thickness of the body over each keypoint: a joint lies inside, so nothing nearer than this hides it.
 _COVER_M = np.full(144, 0.03)
@@ -94,9 +120,7 @@ _COVER_M[[INDEX["left_wrist"], INDEX["right_wrist"]]] = 0.06
 
 def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
     """One person, one body crop: three in four as the pose trunk frames it, one in four the upright box."""
-    person = sample_person(rng, stage, mip=2)
-    distance = rng.uniform(1.2, 2) if rng.random() < 0.15 else rng.uniform(2, 8)
-    person = person.moved(np.eye(3), np.zeros(3), _ray(rng) * distance)
+    person = _standing(rng, stage, mip=2)
     border = _photo_border(person, rng) if rng.random() < 0.25 else None
     upright = bool(rng.random() < 0.25)
     view = body_view(person.joints, person.vertices, rng)
@@ -105,14 +129,51 @@ def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
         seen = seen if border is None else seen[seen @ border < 0]
         view = box_view(seen, 1.25, rng.normal(0, 0.03, 2), np.exp(rng.normal(0, 0.1)))
     image, depth, mask = _draw(person, view, rng, stage, (BODY_PX, 0.28, border))
-    ids = np.arange(144)
+    labels = _whole_labels(person, view, stage)
+    return BodySample(image, visibility=_visibility(person, view, depth, mask, ALL), upright_box=upright, **labels)
+
+
+def sample_whole_person(rng: np.random.Generator, stage: Stage) -> PeopleSample:
+    """One person in a larger picture, anywhere near its middle; one in five is cut by the picture's border."""
+    person = _standing(rng, stage, mip=1)
+    view = _picture_view(person.vertices[::5], rng)
+    image, depth, mask = _draw(person, view, rng, stage, (PEOPLE_PX, 0.2, None))
+    labels, seen = _whole_labels(person, view, stage), _visibility(person, view, depth, mask, ALL)
+    spots = (view.to_crop(person.vertices) + 1) * (PEOPLE_PX / 2)
+    inside = spots[((spots >= 0) & (spots <= PEOPLE_PX)).all(1)]
+    return PeopleSample(image, visibility=seen, box_xyxy_px=box_around(inside.astype(float)), **labels)
+
+
+def _standing(rng: np.random.Generator, stage: Stage, mip: int) -> Person:
+    """A person 1.2 to 8 metres from the photo's camera."""
+    person = sample_person(rng, stage, mip=mip)
+    distance = rng.uniform(1.2, 2) if rng.random() < 0.15 else rng.uniform(2, 8)
+    return person.moved(np.eye(3), np.zeros(3), _ray(rng) * distance)
+
+
+def _picture_view(points: Float[Array, "n 3"], rng: np.random.Generator) -> View:
+    """An upright picture of points: their longer extent is 0.6 to 0.9 of its side (1 to 1.9 where the border cuts),
+    their middle up to 0.15 of its side off its centre. Of cut people the upper, left or right end is kept."""
+    cut = rng.random() < 0.2
+    view = box_view(points, 1 / (rng.uniform(1, 1.9) if cut else rng.uniform(0.6, 0.9)), np.zeros(2), 1.0)
+    offset = rng.uniform(-0.3, 0.3, 2)  # of the picture's centre, half sides
+    half = np.abs(view.to_crop(points)).max(0)
+    if cut:
+        ends = np.array([rng.choice([-1, 1]), -1 if rng.random() < 0.95 else 1])
+        offset = np.where(half > 1, ends * (half - 1 + rng.uniform(0, 0.2, 2)), offset)
+    centre = np.array([*(offset * view.half_side), 1.0])
+    return View(look_at(centre) @ view.T_view_photo, view.half_side)
+
+
+def _whole_labels(person: Person, view: View, stage: Stage) -> dict[str, Any]:
+    """The labels that all pictures of whole people have, by the names of :class:`BodySample`; not the visibility."""
     pose, points = _in_view(person, view, stage)
     root = points[:1]
     p3, p2 = points - root, view.project(points)
-    return BodySample(
-        image, pose, person.betas, person.expression, p2, p3, _visibility(person, view, depth, mask, ids),
-        fit_weak(p3, p2), float(root[0, 2]), view.half_side, upright,
-    )  # fmt: skip
+    return {
+        "pose": pose, "betas": person.betas, "expression": person.expression, "keypoints_2d": p2, "keypoints_3d": p3,
+        "camera": fit_weak(p3, p2), "depth_m": float(root[0, 2]), "half_side": view.half_side,
+    }  # fmt: skip
 
 
 def sample_hands(rng: np.random.Generator, stage: Stage) -> tuple[HandSample, HandSample]:

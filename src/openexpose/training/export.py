@@ -1,21 +1,11 @@
 """From checkpoints to a runtime bundle: regressors as ONNX beside the converted trunks."""
 
-import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor, nn
 
 from openexpose.errors import InputError
 from openexpose.nets.checkpoint import load_regressor
-from openexpose.nets.onnx_export import export_onnx, write_checked
-from openexpose.nets.regressor import IterativeRegressor
-from openexpose.nets.trunk import TrunkOutput
+from openexpose.nets.part_export import export_head, write_bundle
 from openexpose.predict.bundle import BundleConfig, PartConfig, default_bundle
 from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import SPECS
@@ -44,53 +34,6 @@ DEFAULT_PARTS = {
 """The default recipe: input sizes of the trunks, attention factors (of the face the paper's; of hands 2.0, where the
 paper has 3.0: docs/paper.md), and the gate below which the body's own estimate of a hand or face is kept."""
 
-_LANDMARKS = {"body": 39, "hand": 21, "face": 478}
-_FEATURES = {"body": 1152, "hand": 1152, "face": 288}
-
-
-class _Head(nn.Module):
-    """A regressor with plain tensors as inputs and the last stage as output."""
-
-    def __init__(self, regressor: IterativeRegressor) -> None:
-        super().__init__()
-        self.regressor = regressor
-
-    def forward(
-        self, feature: Tensor, landmarks: Tensor, visibility: Tensor, start: Tensor, world: Tensor | None = None
-    ) -> Tensor:
-        seen = TrunkOutput(feature, landmarks, visibility, world, visibility[:, 0])
-        return self.regressor(seen, start)[-1]
-
-
-def example_inputs(part: str, count: int = 2, seed: int = 0) -> dict[str, Tensor]:
-    """Random inputs of a part's head, by name."""
-    generator = torch.Generator().manual_seed(seed)
-    landmarks = _LANDMARKS[part]
-    inputs = {
-        "feature": torch.randn(count, _FEATURES[part], generator=generator),
-        "landmarks": 0.5 * torch.randn(count, landmarks, 3, generator=generator),
-        "visibility": torch.rand(count, landmarks, generator=generator),
-        "start": torch.randn(count, SPECS[part].size, generator=generator),
-    }
-    if part != "face":
-        inputs["world"] = 0.3 * torch.randn(count, landmarks, 3, generator=generator)
-    return inputs
-
-
-def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance: str = "") -> dict[str, float]:
-    """Write a regressor as ONNX: feature, landmarks, visibility, start (and world) to parameters; free batch size.
-
-    The weights are rounded to float16 first: the file is half as large and equal to the regressor as it then is.
-
-    Returns:
-        The largest difference between torch and onnxruntime, which is checked before the file is written.
-    """
-    for parameter in regressor.parameters():
-        parameter.data = parameter.data.half().float()
-    head = _Head(regressor).eval()
-    model = export_onnx(head, example_inputs(part), ["parameters"], {"origin": provenance})
-    return write_checked(model, head, [example_inputs(part, count, seed=count) for count in (1, 3)], path)
-
 
 def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | None = None) -> None:
     """Make a bundle from ``{body,hand,face}.pt`` checkpoints.
@@ -110,27 +53,18 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
         if not (trunks / file).is_file():
             raise InputError(f"'{trunks}' without {file}", "a folder with the converted trunks and the detector")
     loaded = {part: load_regressor(weights / f"{part}.pt", part=part) for part in SPECS}
-    provenance: dict[str, str] = {}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out, prefix=".", suffix=".part", ignore_cleanup_errors=True) as folder:
-            beside = Path(folder)
-            for part, (regressor, made) in loaded.items():
-                export_head(regressor, part, beside / f"{part}_head.onnx", str(made))
-                provenance[f"{part}_head.onnx"] = f"trained by openexpose on its own renders, Apache-2.0: {made}"
-            for file, origin in TRUNK_ORIGINS.items():
-                if not (out / file).exists() or not (trunks / file).samefile(out / file):
-                    shutil.copyfile(trunks / file, beside / file)
-                provenance[file] = origin
-            means: dict[str, Any] = {part: regressor.mean.numpy() for part, (regressor, _) in loaded.items()}
-            np.savez(beside / "means.npz", **means)
-            config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
-            (beside / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
-            for path in sorted(beside.iterdir(), key=lambda path: path.name == "bundle.json"):
-                path.replace(out / path.name)
-    except OSError as error:
-        expected = "a folder that can be written to"
-        raise InputError(f"'{out}', where no bundle can be written ({error.strerror or error})", expected) from None
+    made_by = "trained by openexpose on its own renders, Apache-2.0"
+    provenance = {f"{part}_head.onnx": f"{made_by}: {made}" for part, (_, made) in loaded.items()} | TRUNK_ORIGINS
+
+    def fill(folder: Path) -> None:
+        for part, (regressor, made) in loaded.items():
+            export_head(regressor, part, folder / f"{part}_head.onnx", str(made))
+        for file in TRUNK_ORIGINS:
+            if not (out / file).exists() or not (trunks / file).samefile(out / file):
+                shutil.copyfile(trunks / file, folder / file)
+
+    config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
+    write_bundle(out, config, {part: regressor.mean for part, (regressor, _) in loaded.items()}, fill)
 
 
 _MEDIAPIPE = "MediaPipe, npm package @mediapipe/holistic 0.5.1675471629, Apache-2.0, converted from TFLite: "

@@ -1,4 +1,4 @@
-"""Losses of a part network, each a pure function of predictions and targets (paper, eq. 6 and following)."""
+"""The losses of the default recipe: means over everything that the synthetic labels know (after paper, eq. 6)."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from openexpose.losses.target import PartTarget
 from openexpose.nets.decode import Decoded, project_weak
-
-
-@dataclass(frozen=True)
-class PartTarget:
-    """Ground truth of a part in its crop's frame."""
-
-    pose: Float[Tensor, "n 55 3 3"]
-    """Rotations, the part's absolute root rotation in slot 0."""
-    betas: Float[Tensor, "n 10"]
-    expression: Float[Tensor, "n 20"]
-    points: Float[Tensor, "n k 3"]
-    """The part's keypoints from its root joint, metres."""
-    projected: Float[Tensor, "n k 2"]
-    """The same in crop coordinates."""
-    visible: Float[Tensor, "n k"]
-    """1 seen, 0 hidden or outside the crop."""
-    camera: Float[Tensor, "n 3"]
-    """Weak-perspective (s, tx, ty)."""
-
-    def __getitem__(self, rows: Tensor) -> "PartTarget":
-        """The samples ``rows``."""
-        return PartTarget(**{name: value[rows] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Labelled pictures: one record for every data set, its readers, and the augmentations of training."""

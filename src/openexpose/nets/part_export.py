@@ -1,0 +1,138 @@
+"""Part networks as the ONNX files of a bundle: trunks without landmarks, regressor heads, and the folder itself."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from openexpose.errors import InputError
+from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
+from openexpose.nets.part import PartNet
+from openexpose.nets.regressor import IterativeRegressor
+from openexpose.nets.trunk import TrunkOutput
+from openexpose.predict.bundle import BundleConfig
+from openexpose.predict.parts import SPECS
+
+_LANDMARKS = {"body": 39, "hand": 21, "face": 478}
+_FEATURES = {"body": 1152, "hand": 1152, "face": 288}
+
+
+class _Head(nn.Module):
+    """A regressor with plain tensors as inputs and the last stage as output."""
+
+    def __init__(self, regressor: IterativeRegressor) -> None:
+        super().__init__()
+        self.regressor = regressor
+
+    def forward(
+        self, feature: Tensor, landmarks: Tensor, visibility: Tensor, start: Tensor, world: Tensor | None = None
+    ) -> Tensor:
+        seen = TrunkOutput(feature, landmarks, visibility, world, visibility[:, 0])
+        return self.regressor(seen, start)[-1]
+
+
+def example_inputs(part: str, count: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Random inputs of a part's head, by name."""
+    generator = torch.Generator().manual_seed(seed)
+    landmarks = _LANDMARKS[part]
+    inputs = {
+        "feature": torch.randn(count, _FEATURES[part], generator=generator),
+        "landmarks": 0.5 * torch.randn(count, landmarks, 3, generator=generator),
+        "visibility": torch.rand(count, landmarks, generator=generator),
+        "start": torch.randn(count, SPECS[part].size, generator=generator),
+    }
+    if part != "face":
+        inputs["world"] = 0.3 * torch.randn(count, landmarks, 3, generator=generator)
+    return inputs
+
+
+def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance: str = "") -> dict[str, float]:
+    """Write a regressor as ONNX: feature, landmarks, visibility, start (and world) to parameters; free batch size.
+
+    The weights are rounded to float16 first: the file is half as large and equal to the regressor as it then is.
+
+    Returns:
+        The largest difference between torch and onnxruntime, which is checked before the file is written.
+    """
+    for parameter in regressor.parameters():
+        parameter.data = parameter.data.half().float()
+    head = _Head(regressor).eval()
+    model = export_onnx(head, example_inputs(part), ["parameters"], {"origin": provenance})
+    return write_checked(model, head, [example_inputs(part, count, seed=count) for count in (1, 3)], path)
+
+
+class _PlainHead(nn.Module):
+    """A regressor that reads nothing but the feature vector."""
+
+    def __init__(self, regressor: IterativeRegressor) -> None:
+        super().__init__()
+        self.regressor = regressor
+
+    def forward(self, feature: Tensor, start: Tensor) -> Tensor:
+        nothing = feature[:, :0]
+        return self.regressor(TrunkOutput(feature, nothing[:, :, None], nothing, None, feature[:, 0]), start)[-1]
+
+
+class _PlainTrunk(nn.Module):
+    """A trunk of which only the feature vector is wanted."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.trunk(image).feature
+
+
+def export_plain_part(net: PartNet, side_px: int, folder: Path, origin: str) -> None:
+    """Write ``{part}_trunk.onnx`` (picture to feature vector) and ``{part}_head.onnx`` (feature and start vectors to
+    parameters) of a part network of the paper's recipe, each checked against torch before it is written.
+
+    Raises:
+        InputError: torch and onnxruntime differ.
+    """
+    net.eval()
+    name, trunk = net.spec.name, _PlainTrunk(net.trunk).eval()
+    images = noise_images(side_px)
+    model = export_onnx(trunk, {"image": torch.cat([images[0]["image"]] * 2)}, ["feature"], {"origin": origin})
+    write_checked(model, trunk, images, folder / f"{name}_trunk.onnx")
+    size, head = len(net.regressor.evidence.mean), _PlainHead(net.regressor).eval()
+
+    def batch(count: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(count)
+        feature = torch.rand(count, size, generator=generator)
+        return {"feature": feature, "start": torch.randn(count, net.spec.size, generator=generator)}
+
+    model = export_onnx(head, batch(2), ["parameters"], {"origin": origin})
+    write_checked(model, head, [batch(1), batch(3)], folder / f"{name}_head.onnx")
+
+
+def write_bundle(out: Path, config: BundleConfig, means: Mapping[str, Tensor], fill: Callable[[Path], None]) -> None:
+    """Write a bundle's folder: files appear whole, ``bundle.json`` last; after an error the folder is as it was.
+
+    Args:
+        out: the folder, made if it is not there.
+        config: content of ``bundle.json``.
+        means: mean parameter vector of each part.
+        fill: writes everything else into the folder that it is given.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".", suffix=".part", ignore_cleanup_errors=True) as folder:
+            beside = Path(folder)
+            fill(beside)
+            np.savez(beside / "means.npz", **{part: mean.cpu().numpy() for part, mean in means.items()})  # type: ignore[arg-type]
+            (beside / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
+            for path in sorted(beside.iterdir(), key=lambda path: path.name == "bundle.json"):
+                path.replace(out / path.name)
+    except OSError as error:
+        expected = "a folder that can be written to"
+        raise InputError(f"'{out}', where no bundle can be written ({error.strerror or error})", expected) from None
