@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the shipped weights from nothing but this checkout: renders, trains the three regressors, writes the bundle.
-# About an hour and a half on two cores. Interrupted runs resume at the last finished shard.
+# About an hour and a half on two cores. Interrupted runs go on where they were.
 #
 #     make .venv-dev && runs/default.sh run/
 set -euo pipefail
@@ -13,10 +13,10 @@ $openexpose synth --preset body --count 20000 --seed 1 --out "$out/shards" --wor
 $openexpose synth --preset hands --count 14000 --seed 2 --out "$out/shards" --workers 2
 $openexpose synth --preset faces --count 14000 --seed 1 --out "$out/shards" --workers 2
 
-$openexpose train --part body --epochs 30 --shards "$out/shards" --out "$out/weights/body.pt" &
+$openexpose train body --data "$out/shards" --out "$out/weights/body" &
 body=$!
-$openexpose train --part hand --shards "$out/shards" --out "$out/weights/hand.pt"
-$openexpose train --part face --shards "$out/shards" --out "$out/weights/face.pt"
+$openexpose train hand --data "$out/shards" --out "$out/weights/hand"
+$openexpose train face --data "$out/shards" --out "$out/weights/face"
 wait $body
 
 $openexpose bundle --weights "$out/weights" --out "$out/bundle"

@@ -32,6 +32,12 @@ def random_weights(folder: Path, *, feedback: bool) -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--oracle DIR``: see tests/assets/test_oracle.py."""
+    what = "folder with reference outputs of the original network; runs the tests of the import at full size (2 min)"
+    parser.addoption("--oracle", type=Path, default=None, metavar="DIR", help=what)
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with random checkpoints ``{body,hand,face}.pt``, without residual feedback."""

@@ -46,7 +46,7 @@ def test_two_processes_take_the_steps_of_one(two: Path, tmp_path: Path) -> None:
     task = toy.ToyTask(toy.Options(**OPTIONS))
     shares = [task.module(task.batch(0, rank, 2))["points"] for rank in (0, 1)]
     assert shares[0].count != shares[1].count
-    means = [float(share.total / share.count) for share in shares]
+    means = [float((share.total / share.count).detach()) for share in shares]
     run(task, EngineConfig(out=tmp_path, **SETTINGS))
     one, other = torch.load(tmp_path / "final.pt"), torch.load(two / "final.pt")
     for name in one:

@@ -157,18 +157,20 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("what", ["loss", "gradient"])
 @pytest.mark.parametrize("adam", [False, True])
-def test_a_step_that_is_not_finite_leaves_everything_as_it_was(tmp_path: Path, adam: bool) -> None:
+def test_a_step_that_is_not_finite_leaves_everything_as_it_was(tmp_path: Path, adam: bool, what: str) -> None:
     options = Options(adam=adam, norm=True)
+    bad = {"bad_steps" if what == "loss" else "bad_gradients": (2,)}
     run(ToyTask(options), settings(tmp_path / "short", steps=2))
-    run(ToyTask(replace(options, bad_steps=(2,))), settings(tmp_path / "long", steps=3))
+    run(ToyTask(replace(options, **bad)), settings(tmp_path / "long", steps=3))
     short, long = (Checkpoints(tmp_path / name / "checkpoints").load()[0] for name in ("short", "long"))
     assert equal(short.module, long.module)  # running statistics, too
     assert equal(short.optimiser["state"], long.optimiser["state"])
     assert (short.skipped, long.skipped) == (0, 1)
     named = (tmp_path / "long" / "problems.log").read_text()
-    assert named.startswith("step 3: skipped") and "sample-2-5" in named
-    assert rows(tmp_path / "long" / "log.csv")[-1]["loss"] == "nan"
+    assert named.startswith(f"step 3: skipped, {what} not finite") and "sample-2-5" in named
+    assert (rows(tmp_path / "long" / "log.csv")[-1]["loss"] == "nan") == (what == "loss")
 
 
 def test_too_many_bad_steps_in_a_row_end_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

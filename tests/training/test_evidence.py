@@ -1,6 +1,7 @@
 """Evidence: what the trunk says about a shard's pictures, kept as long as pictures and trunk stay the same."""
 
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx
@@ -10,7 +11,14 @@ from onnx import TensorProto, helper
 from openexpose.errors import InputError
 from openexpose.predict.bundle import default_bundle, open_session
 from openexpose.synth.dataset import load_shards
-from openexpose.training.evidence import cache_evidence, evidence_path, find_shards, load_evidence, network_input
+from openexpose.training.evidence import (
+    await_evidence,
+    cache_evidence,
+    evidence_path,
+    find_shards,
+    load_evidence,
+    network_input,
+)
 
 
 def fake_trunk(folder: Path, part: str = "hand", factor: float = 1.0) -> Path:
@@ -82,6 +90,19 @@ def test_evidence_is_kept_until_the_pictures_or_the_trunk_change(make_shard, tru
     assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1, "one evidence was lost"
     assert cache_evidence(tmp_path, "hand", bundle=fake_trunk(trunk, factor=2.0)) == 2, "another trunk sees otherwise"
     np.testing.assert_allclose(load_evidence(first).feature[3], 2 * crops.image(3).mean((0, 1)) / 255.0, atol=1e-5)
+
+
+def test_other_processes_wait_for_the_evidence(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shards = [make_shard(tmp_path, "hand", 4, seed) for seed in (0, 1)]
+    np.savez(evidence_path(shards[1]), feature=np.zeros((4, 3)))
+    with pytest.raises(InputError, match=r"hands-0-00000\.npz' without evidence.*one process first"):
+        await_evidence(tmp_path, "hand", bundle=trunk, patience_s=0.0, pause_s=0.0)
+    waiting = Thread(target=await_evidence, args=(tmp_path, "hand"), kwargs={"bundle": trunk, "pause_s": 0.01})
+    waiting.start()
+    assert waiting.is_alive()
+    cache_evidence(tmp_path, "hand", bundle=trunk)
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_evidence_of_unknown_origin_is_made_anew(make_shard, trunk: Path, tmp_path: Path) -> None:

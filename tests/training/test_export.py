@@ -1,6 +1,8 @@
 """Export: the ONNX heads are the checkpoints, nothing unproven is written, and a bundle is a folder that predicts."""
 
+import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,17 @@ import pytest
 import torch
 
 from openexpose.errors import InputError
-from openexpose.nets import part_export
+from openexpose.nets import paper, part_export
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor
 from openexpose.nets.onnx_export import PARITY_TOLERANCE, measure_parity, write_checked
+from openexpose.nets.paper import PAPER_PARTS, PaperPartConfig, build_paper_part, save_paper_part
 from openexpose.nets.part_export import example_inputs, export_head
+from openexpose.nets.resnet import ConvTrunk
 from openexpose.predict.bundle import BundleConfig, default_bundle
 from openexpose.predict.parts import SPECS
 from openexpose.predict.pipeline import Predictor
 from openexpose.training import export
-from openexpose.training.export import DEFAULT_PARTS, TRUNK_ORIGINS, bundle
+from openexpose.training.export import DEFAULT_PARTS, TRUNK_ORIGINS, bundle, recipe_of
 
 PARTS = pytest.mark.parametrize("part", SPECS)
 EVIDENCE = {"body": 1425, "hand": 1299, "face": 2200}
@@ -153,3 +157,87 @@ def test_trunks_may_lie_in_the_bundle_itself(tiny_weights: Path, tmp_path: Path,
     bundle(tiny_weights, tmp_path, name="again", trunks=tmp_path)
     assert all((tmp_path / name).read_bytes() == name.encode() for name in TRUNK_ORIGINS)
     assert BundleConfig.read(tmp_path).name == "again"
+
+
+class TinyTrunk(ConvTrunk):
+    """Two strided convolutions."""
+
+    def __init__(self, side_px: int) -> None:
+        super().__init__(side_px, 6)
+        self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8, 8), torch.nn.ReLU(), torch.nn.Conv2d(4, 6, 8, 8))
+
+    def feature_map(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+@pytest.fixture
+def paper_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Run folders of the paper's recipe with small trunks."""
+    monkeypatch.setitem(paper.TRUNKS, "tiny", TinyTrunk)
+    for seed, part in enumerate(SPECS):
+        torch.manual_seed(seed)
+        net = build_paper_part(part, "tiny")
+        torch.nn.init.normal_(net.regressor.output_layer.weight, std=0.02)
+        path = tmp_path / "runs" / part / f"{part}.pt"
+        save_paper_part(path, net, PaperPartConfig(part, "tiny"), {"made": "by a test"})
+    return tmp_path / "runs"
+
+
+def test_weights_of_the_paper_recipe_become_a_bundle_that_predicts(paper_weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    bundle(paper_weights, out)
+    config = BundleConfig.read(out)
+    assert (config.name, config.recipe, config.weak_camera, config.parts) == ("paper", "paper", True, PAPER_PARTS)
+    assert config.body_model == "freebody" and "tiny" in config.provenance["hand_trunk.onnx"]
+    names = {f"{part}_{kind}.onnx" for part in SPECS for kind in ("trunk", "head")} | {"detector.onnx"}
+    assert {path.name for path in out.iterdir()} == {*names, "means.npz", "bundle.json"} and names == set(
+        config.provenance
+    )
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    json.loads((out / "bundle.json").read_text(), parse_constant=refuse)
+
+    predictor = Predictor.load(out, threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8)
+    people = predictor(pixels, boxes=np.array([[5.0, 5.0, 55.0, 75.0]]))
+    assert len(people) == 1 and np.isfinite(predictor.mesh(people)).all()
+
+
+def test_a_paper_bundle_holds_the_users_body_model(paper_weights: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(export, "export_plain_part", lambda net, side_px, folder, origin: None)
+    body, out = tmp_path / "mine.npz", tmp_path / "bundle"
+    shutil.copyfile(str(files("openexpose.body") / "data" / "SMPLX_FREEBODY.npz"), body)
+    bundle(paper_weights, out, name="own", body_model=body)
+    config = BundleConfig.read(out)
+    assert (config.name, config.body_model) == ("own", "body_model.npz")
+    assert "owned by the user" in config.provenance["body_model.npz"]
+    assert (out / "body_model.npz").read_bytes() == body.read_bytes()
+
+
+def test_what_does_not_fit_a_recipe_is_told(paper_weights: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    with pytest.raises(InputError, match="free body"):
+        bundle(tiny_weights, out, body_model=tmp_path / "body.npz")
+    with pytest.raises(InputError, match=r"body\.npz"):
+        bundle(paper_weights, out, body_model=tmp_path / "body.npz")
+    with pytest.raises(InputError, match=r"without detector\.onnx"):
+        bundle(paper_weights, out, trunks=tmp_path)
+    (paper_weights / "hand" / "hand.pt").unlink()
+    shutil.copyfile(tiny_weights / "hand.pt", paper_weights / "hand" / "hand.pt")
+    with pytest.raises(InputError, match=r"several recipes \(body: paper, hand: default, face: paper\)"):
+        bundle(paper_weights, out)
+    assert not out.exists()
+
+
+def test_the_recipe_of_a_checkpoint(paper_weights: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    assert recipe_of(paper_weights / "face" / "face.pt") == "paper" and recipe_of(tiny_weights / "face.pt") == "default"
+    torch.save({"config": {"recipe": "soup"}}, tmp_path / "soup.pt")
+    torch.save({"config": {"part": "hand"}}, tmp_path / "old.pt")
+    assert recipe_of(tmp_path / "old.pt") == "default"
+    with pytest.raises(InputError, match="the recipe 'soup'"):
+        recipe_of(tmp_path / "soup.pt")
+    (tmp_path / "soup.pt").write_bytes(b"noodles")
+    with pytest.raises(InputError, match="does not load"):
+        recipe_of(tmp_path / "soup.pt")

@@ -11,7 +11,7 @@ from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.decode import decode
 from openexpose.predict.parts import SPECS
-from openexpose.synth.dataset import SynthJob, synth
+from openexpose.synth.dataset import SynthJob, load_shards, synth
 from openexpose.training.evidence import KINDS
 from openexpose.training.heads import _points, _vector
 from openexpose.training.targets import PartData, load_data
@@ -37,7 +37,7 @@ def folder(make_shard, make_evidence, tmp_path: Path) -> Path:
 
 @PARTS
 def test_shapes_and_order(folder: Path, part: str) -> None:
-    data = load_data(folder, SPECS[part])
+    data = load_data([folder], SPECS[part])
     landmarks, points = NUMBERS[part]
     assert len(data) == 11 and data.seen.landmarks.shape == (11, landmarks, 3)
     assert (data.seen.world is None) == (part == "face")
@@ -52,7 +52,7 @@ def test_shapes_and_order(folder: Path, part: str) -> None:
 
 @PARTS
 def test_labels_lie_in_the_slots_of_the_part(folder: Path, part: str) -> None:
-    pose = load_data(folder, SPECS[part]).target.pose[:8].numpy()
+    pose = load_data([folder], SPECS[part]).target.pose[:8].numpy()
     with np.load(folder / f"{KINDS[part]}-0-00000.npz") as labels:
         for name, slots in SLOTS[part].items():
             np.testing.assert_allclose(pose[:, slots], labels[name], atol=1e-6)
@@ -76,7 +76,7 @@ def decoded_truth(data: PartData, part: str, layer: BodyLayer) -> tuple[torch.Te
 @PARTS
 def test_the_decoded_truth_has_the_labels_points(folder: Path, part: str, layer: BodyLayer) -> None:
     """Labels, parameter vector, decoding and body layer speak of one person."""
-    data = load_data(folder, SPECS[part])
+    data = load_data([folder], SPECS[part])
     points, projected = decoded_truth(data, part, layer)
     torch.testing.assert_close(points, data.target.points, atol=2e-5, rtol=0)
     torch.testing.assert_close(projected, data.target.projected, atol=3e-4, rtol=0)
@@ -89,7 +89,7 @@ def test_and_so_has_that_of_rendered_crops(
     """Up to perspective and what a part leaves out: the eyes' turn; the neck, by which the face's contour is chosen."""
     for path in synth(SynthJob(KINDS[part], count=4, seed=3, shard_size=4), tmp_path):
         make_evidence(path, part)
-    data = load_data(tmp_path, SPECS[part])
+    data = load_data([tmp_path], SPECS[part])
     points, projected = decoded_truth(data, part, layer)
     assert len(data) == 4
     assert (points - data.target.points)[:, first:].norm(dim=-1).max() < close_m
@@ -97,7 +97,7 @@ def test_and_so_has_that_of_rendered_crops(
 
 
 def test_a_hand_has_no_expression_and_only_seen_points_are_visible(folder: Path) -> None:
-    target = load_data(folder, SPECS["hand"]).target
+    target = load_data([folder], SPECS["hand"]).target
     assert (target.expression == 0).all()
     with np.load(folder / "hands-0-00000.npz") as labels:
         np.testing.assert_array_equal(target.visible[:8].numpy() == 1.0, labels["visibility"] > 0)
@@ -106,7 +106,7 @@ def test_a_hand_has_no_expression_and_only_seen_points_are_visible(folder: Path)
 
 @PARTS
 def test_rows(folder: Path, part: str) -> None:
-    data = load_data(folder, SPECS[part])
+    data = load_data([folder], SPECS[part])
     rows = torch.tensor([4, 10, 0])
     chosen = data.rows(rows)
     assert isinstance(chosen, PartData) and len(chosen) == 3
@@ -118,11 +118,32 @@ def test_rows(folder: Path, part: str) -> None:
                 torch.testing.assert_close(getattr(some, name), value[rows], atol=0, rtol=0)
 
 
+def test_several_folders_are_one_data_set(make_shard, make_evidence, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("b", "a")]
+    for folder, count in zip(folders, (3, 2), strict=True):
+        make_evidence(make_shard(folder, "hand", count), "hand")
+    both = load_data(folders, SPECS["hand"])
+    assert both.names == [
+        f"{f / 'hands-0-00000.npz'}:{k}" for f, n in zip(folders, (3, 2), strict=True) for k in range(n)
+    ]
+    chosen = both.rows(torch.tensor([4, 1]))
+    assert chosen.names == [both.names[4], both.names[1]]
+    alone = load_data(folders[1:], SPECS["hand"])
+    torch.testing.assert_close(chosen.target.points[0], alone.target.points[1], atol=0, rtol=0)
+
+
+def test_pictures_are_those_of_the_samples(folder: Path) -> None:
+    data = load_data([folder], SPECS["hand"]).rows(torch.tensor([9, 2]))
+    shards = [load_shards([folder / f"hands-{seed}-00000.npz"]) for seed in (1, 0)]
+    for picture, shard, row in zip(data.pictures(), shards, (1, 2), strict=True):
+        np.testing.assert_array_equal(picture, shard.image(row))
+
+
 def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"without faces shards.*openexpose synth"):
-        load_data(tmp_path, SPECS["face"])
+        load_data([tmp_path], SPECS["face"])
     make_shard(tmp_path, "face")
     with pytest.raises(InputError, match=r"'faces-0-00000\.npz' without evidence"):
-        load_data(tmp_path, SPECS["face"])
+        load_data([tmp_path], SPECS["face"])
     with pytest.raises(InputError, match="without hands shards"):
-        load_data(tmp_path, SPECS["hand"])
+        load_data([tmp_path], SPECS["hand"])

@@ -4,11 +4,12 @@ Only names, shapes and the meaning of arrays are known here; no code or text of 
 copy of the user's own files in another format and stays under their licence.
 """
 
+import contextlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -94,8 +95,11 @@ def read_released(checkpoint: Path) -> Released:
             continue
         try:
             _load_regressor(net, state, _PREFIX[part])
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             faults.append(f"{_PREFIX[part]}regressor.*: {' '.join(str(error).split())[:300]}")
+    infinite = [name for name in state if name in used and not torch.isfinite(state[name]).all()]
+    if infinite:
+        faults.append(f"with NaN or infinity in {', '.join(infinite[:10])}")
     if faults:
         raise InputError(f"'{checkpoint}', {'; '.join(faults)}", "the released network's checkpoint (model.ckpt)")
     buffers = {name.removeprefix(_MODEL): state[name] for name in state if name.startswith(_MODEL)}
@@ -134,9 +138,7 @@ def merged_body_model(file: Path, buffers: Mapping[str, Tensor], source: BodyBuf
         InputError: the file is no SMPL-X model, or not of the checkpoint's topology.
     """
     load_body_model(file, num_betas=100, num_expression=50)
-    with np.load(file, allow_pickle=False) as content:
-        arrays = {name: content[name] for name in content.files if content[name].dtype.kind in "fiu"}
-    arrays = {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in arrays.items()}
+    arrays = _number_arrays(file)
     if source == "file":
         return arrays
     for name, key in _BUFFERS.items():
@@ -153,6 +155,19 @@ def merged_body_model(file: Path, buffers: Mapping[str, Tensor], source: BodyBuf
             value = buffers[name].numpy()
             _check_shape(file, "shapedirs", {"shapedirs": arrays["shapedirs"][..., : value.shape[-1]]}, value)
             arrays["shapedirs"][..., column : column + value.shape[-1]] = value
+    return arrays
+
+
+def _number_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of numbers in an npz file, floats in single precision. Others are passed over, pickles unread: the
+    official body models hold tables of names as pickles, which nothing here needs."""
+    arrays = {}
+    with np.load(file, allow_pickle=False) as content:
+        for name in content.files:
+            with contextlib.suppress(ValueError):  # what numpy raises for a pickle
+                value = content[name]
+                if value.dtype.kind in "fiu":
+                    arrays[name] = value.astype(np.float32) if value.dtype.kind == "f" else value
     return arrays
 
 
@@ -210,27 +225,35 @@ def save_body_model(path: Path, arrays: Mapping[str, Any]) -> None:
     np.savez(path, **arrays)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _checkpoint_in(source: Path) -> Iterator[Path]:
     """The checkpoint of a released ``data`` folder, of its zip, or the file itself."""
     expected = "the released data folder (with checkpoints/model.ckpt), its zip, or the .ckpt file"
     if source.is_dir():
         yield _found([path for path in source.rglob("*.ckpt")], source, expected)
-    elif zipfile.is_zipfile(source) and any(name.endswith(".ckpt") for name in zipfile.ZipFile(source).namelist()):
+    elif names := _checkpoints_in_zip(source):
         with zipfile.ZipFile(source) as archive, tempfile.TemporaryDirectory() as folder:
-            names = [name for name in archive.namelist() if name.endswith(".ckpt")]
             inside = _found([Path(name) for name in names], source, expected)
             target = Path(folder) / "model.ckpt"
             try:
                 with archive.open(inside.as_posix()) as stream, target.open("wb") as file:
                     shutil.copyfileobj(stream, file)
-            except (zipfile.BadZipFile, OSError, EOFError) as error:
+            except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
                 raise InputError(f"'{source}', whose {inside} cannot be unpacked ({error})", expected) from None
             yield target
     elif source.is_file():
         yield source
     else:
         raise InputError(f"'{source}', which does not exist", expected)
+
+
+def _checkpoints_in_zip(source: Path) -> list[str]:
+    """Names of the checkpoints in a zip file. A checkpoint itself is a zip, too: without any in it."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return [name for name in archive.namelist() if name.endswith(".ckpt")]
+    except (zipfile.BadZipFile, OSError):
+        return []
 
 
 def _found(paths: list[Path], source: Path, expected: str) -> Path:

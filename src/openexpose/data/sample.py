@@ -44,6 +44,8 @@ class Sample:
     expression: Float[Array, "e"] | None = None
     coefficients: str = "smplx"
     """The model that ``betas`` and ``expression`` belong to: ``smplx``, ``mano``, ``flame`` or ``freebody``."""
+    focal_px: float | None = None
+    """Focal length of the picture's camera, pixels."""
     left: bool = False
     """Hands: the picture shows a left hand; training mirrors picture and labels."""
 

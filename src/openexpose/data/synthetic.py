@@ -154,6 +154,7 @@ def _sample(picture: _Picture, coefficients: str) -> Sample:
         name=picture.name, image=picture.jpeg, part=part, box_xyxy_px=_box(kind, picture, side), keypoints_px=keypoints,
         points_m=points, pose=pose, pose_valid=valid, betas=picture.label("betas"),
         expression=None if kind == "hands" else picture.label("expression"), coefficients=coefficients,
+        focal_px=side / (2 * float(picture.label("half_side"))),
     )  # fmt: skip
 
 

@@ -46,6 +46,10 @@ class Crops:
         T = self.T_image_crop
         return (points_px - T[:, None, :, 2]) @ torch.linalg.inv(T[..., :2]).mT
 
+    def detach(self) -> "Crops":
+        """The same crops without gradients."""
+        return Crops(self.centre_px.detach(), self.side_px.detach(), self.angle_rad.detach(), self.mirrored)
+
     def where(self, use: Bool[Tensor, "n"], other: "Crops") -> "Crops":
         """Crops of ``other`` where ``use`` is true, else of self."""
         return Crops(

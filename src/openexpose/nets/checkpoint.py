@@ -66,6 +66,11 @@ def save_regressor(
     write_content(path, {"config": asdict(config), "provenance": provenance, "state": regressor.state_dict()})
 
 
+def read_config(path: Path) -> RegressorConfig:
+    """The configuration of a checkpoint written by :func:`save_regressor`. Errors as :func:`load_regressor`."""
+    return read_content(path, "a checkpoint written by `openexpose train`", lambda c: RegressorConfig(**c["config"]))
+
+
 def write_content(path: Path, content: dict[str, Any]) -> None:
     """Write a file of weights, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -155,6 +155,7 @@ class ResNet(ConvTrunk):
         depth: 18, 34 or 50 layers; features of 512, 512 or 2048 numbers.
         side_px: side of the square crops (released networks: hands 224, head 256).
         frozen: freeze the normalisations, see :meth:`ConvTrunk.freeze_norm`.
+        width: channels of the first layer; features are in proportion.
 
     Raises:
         InputError: another depth.
@@ -162,18 +163,19 @@ class ResNet(ConvTrunk):
 
     surplus = ("fc.",)
 
-    def __init__(self, depth: int = 18, side_px: int = 224, *, frozen: bool = False) -> None:
+    def __init__(self, depth: int = 18, side_px: int = 224, *, frozen: bool = False, width: int = 64) -> None:
         if depth not in _LAYERS:
             raise InputError(f"a ResNet of depth {depth}", f"one of {sorted(_LAYERS)}")
         block, counts = _LAYERS[depth]
-        super().__init__(side_px, 512 * block.expansion)
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        planes = [width, 2 * width, 4 * width, 8 * width]
+        super().__init__(side_px, planes[3] * block.expansion)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = residual_layer(block, 64, 64, counts[0])
-        self.layer2 = residual_layer(block, 64 * block.expansion, 128, counts[1], 2)
-        self.layer3 = residual_layer(block, 128 * block.expansion, 256, counts[2], 2)
-        self.layer4 = residual_layer(block, 256 * block.expansion, 512, counts[3], 2)
+        self.layer1 = residual_layer(block, width, planes[0], counts[0])
+        self.layer2 = residual_layer(block, planes[0] * block.expansion, planes[1], counts[1], 2)
+        self.layer3 = residual_layer(block, planes[1] * block.expansion, planes[2], counts[2], 2)
+        self.layer4 = residual_layer(block, planes[2] * block.expansion, planes[3], counts[3], 2)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -11,7 +11,7 @@ through the attention (where the crops lie; paper, section 3.2). Choices between
 little seen to be merged, have no gradient. Twin of :mod:`openexpose.predict.pipeline`; a test holds both equal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -58,6 +58,8 @@ class WholeBody:
     expression: Float[Tensor, "n e"]
     transl: Float[Tensor, "n 3"]
     """Metres; vertices are LBS(pose, betas, expression) + transl."""
+    own_pose: Float[Tensor, "n 55 3 3"]
+    """The body network's own pose, before the merge."""
     answers: dict[str, PartAnswer]
     """By part: ``body``, and with attention ``right_hand``, ``left_hand`` (as a right one, mirrored), ``face``."""
     alone: dict[str, TrunkOutput]
@@ -76,6 +78,8 @@ class WholeBodyNet(nn.Module):
     def __init__(self, parts: dict[str, PartNet], configs: dict[str, PartConfig], layer: BodyLayer) -> None:
         super().__init__()
         self.parts, self.configs, self.layer = nn.ModuleDict(parts), configs, layer
+        self.detach_crops = False
+        """Pass no gradients from the crops of hands and face to the body network."""
 
     def forward(
         self,
@@ -84,6 +88,7 @@ class WholeBodyNet(nn.Module):
         camera: PinholeCamera,
         attention: bool = True,
         alone: Mapping[str, Float[Tensor, "k 3 s s"]] | None = None,
+        gate: Callable[[str, Crops], Bool[Tensor, "n"]] | None = None,
     ) -> WholeBody:
         """People from pictures and their boxes.
 
@@ -94,13 +99,14 @@ class WholeBodyNet(nn.Module):
             attention: False: the body network alone (first row of the paper's ablation).
             alone: crops of hands and faces alone, by network: their trunks see them together with the attention's crops
                 (in training, batch statistics are those of all).
+            gate: tells of a part's crops which are good enough to be used (in training: near the true ones).
         """
         alone = alone or {}
         found = self._find(pictures, boxes) if isinstance(boxes, Tensor) else self._look(pictures, "body", boxes)
         body = self._answer("body", *found)
         pose, transl = place_body(self.layer, self._net("body").spec, body.parameters, body.crops, camera)
         estimate = body.parameters if camera.weak else replace(body.parameters, pose=pose, sixd=None)
-        whole = WholeBody(pose, estimate.betas, estimate.expression, transl, {"body": body}, {})
+        whole = WholeBody(pose, estimate.betas, estimate.expression, transl, pose, {"body": body}, {})
         regions = self.attend(estimate, body.crops, transl, camera) if attention else {}
         for network in ("hand", "face"):
             attended = {part: regions[part][0] for part in regions if ATTENDED[part] == network}
@@ -110,6 +116,8 @@ class WholeBodyNet(nn.Module):
             for part, look in looks.items():
                 answer = self._answer(network, *look, estimate, camera)
                 near = self._near(part, answer, *regions[part])
+                if gate is not None:
+                    near = near & gate(part, regions[part][0])
                 whole = self.merge(whole, part, replace(answer, used=answer.used & near), camera)
         return whole
 
@@ -129,6 +137,7 @@ class WholeBodyNet(nn.Module):
         for part, network in ATTENDED.items():
             config, angle = self.configs[network], body_crops.angle_rad if camera.weak else None
             region = attention_crop(projected, part, config.crop_scale, config.upright, angle)
+            region = region.detach() if self.detach_crops else region
             crops[part] = region, projected[:, INDEX[ANCHORS[part][1]]]
         return crops
 

@@ -5,6 +5,7 @@ the random generator is seeded anew before each step. So a training that went on
 the bits of one that was never interrupted.
 """
 
+import functools
 import hashlib
 import math
 import threading
@@ -36,9 +37,10 @@ MAX_BAD_STEPS = 20
 class Task(Protocol):
     """What is trained, on what, how, and how it is judged."""
 
-    module: nn.Module
-    """``module(batch)`` gives the terms of the loss by name, each with a scalar ``total`` and ``count``
-    (:class:`~openexpose.training.processes.TermLike`): the same names at every step in every process."""
+    @property
+    def module(self) -> nn.Module:
+        """``module(batch)`` gives the terms of the loss by name, each with a scalar ``total`` and ``count``
+        (:class:`~openexpose.training.processes.TermLike`): the same names at every step in every process."""
 
     def batch(self, step: int, rank: int, ranks: int) -> Any:
         """The share of process ``rank`` in the global batch of a step: a pure function of its arguments.
@@ -195,12 +197,12 @@ class _Training:
     def run(self, stop: threading.Event) -> dict[str, float]:
         """Do the steps that are left, then validate and export."""
         config = self.config
-        pin = self.processes.device.type == "cuda"
+        make = functools.partial(self.task.batch, rank=self.processes.rank, ranks=self.processes.ranks)
         self.begun = self.saved = self.logged = time.monotonic()
         self.images = 0.0
         self.module.train()
         try:
-            with prefetch(self._make, self.step, config.steps, config.workers, pin=pin) as batches:
+            with prefetch(make, self.step, config.steps, config.workers, pin=config.device == "cuda") as batches:
                 if self.processes.first:  # after the workers have started: they should not inherit its threads
                     self.files = RunFiles(config.out, self.step)
                 scores = self._steps(batches, stop)
@@ -230,12 +232,10 @@ class _Training:
             if stopped or time.monotonic() - self.saved >= 60 * config.save_minutes:
                 self._save()
             if stopped:
+                self.processes.sum(0)  # wait for the checkpoint: `torchrun` ends the others as soon as one has ended
                 self._print(f"stopped after step {self.step} of {config.steps}; run it again to go on")
                 raise KeyboardInterrupt
         return scores
-
-    def _make(self, step: int) -> Any:
-        return self.task.batch(step, self.processes.rank, self.processes.ranks)
 
     def _do(self, batch: Any, stop: threading.Event) -> bool:
         """One step; returns whether any of the processes was told to stop."""
@@ -368,8 +368,8 @@ class _Training:
             self.files.problems.add(problems)
 
     def _summarise(self, files: RunFiles) -> None:
-        where = f"; see '{files.problems.path}'" if len(files.problems) else ""
         counts = f"{self.skipped} skipped, {self.problems} problems of samples"
+        where = f"; see '{files.problems.path}'" if len(files.problems) else ""
         self._print(f"{self.step} steps in {self._seconds():.0f} s, {counts}{where}")
 
     def _seconds(self) -> float:

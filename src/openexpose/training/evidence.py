@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,29 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
         temporary.replace(evidence_path(path))
         done += 1
     return done
+
+
+def await_evidence(
+    shards: Path, part: str, *, bundle: Path | None = None, patience_s: float = 3600.0, pause_s: float = 1.0
+) -> None:
+    """Wait until another process, which runs :func:`cache_evidence`, has made the evidence of a folder's shards.
+
+    Args:
+        shards, part, bundle: as there.
+        patience_s: how long to wait for one shard, seconds.
+        pause_s: how long to sleep between two looks, seconds.
+
+    Raises:
+        InputError: no shard of that part in the folder, a damaged shard, or the wait is too long.
+    """
+    trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
+    for path in find_shards(shards, part):
+        made_from, begun = _made_from(path, trunk), time.monotonic()
+        while not _is_fresh(path, made_from):
+            if time.monotonic() - begun > patience_s:
+                fix = "Run it with one process first."
+                raise InputError(f"'{path}' without evidence", "that the first process makes it", fix)
+            time.sleep(pause_s)
 
 
 def _made_from(shard: Path, trunk: Path) -> str:

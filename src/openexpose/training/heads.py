@@ -1,27 +1,31 @@
-"""Training the iterative regressors on the cached evidence of frozen trunks."""
+"""The default recipe's training of one part: the iterative regressor on the cached evidence of a frozen trunk."""
 
 import json
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from jaxtyping import UInt8
+from torch import Tensor, nn
 
 from openexpose.body.keypoints import PARTS
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
-from openexpose.losses import LossWeights, PartTarget, part_loss
+from openexpose.losses import LossWeights, PartTarget, Term, part_loss
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, save_regressor
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor, save_regressor
 from openexpose.nets.decode import Decoded, decode, matrix_to_sixd, project_weak
 from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.predict.parts import BODY, SPECS, PartSpec
-from openexpose.training.evidence import cache_evidence
+from openexpose.training.evidence import await_evidence, cache_evidence
+from openexpose.training.prefetch import to_device
+from openexpose.training.recipes import TrainConfig, find_weights
 from openexpose.training.targets import PartData, load_data
+
+Array = np.ndarray
 
 MIN_PRESENCE = 0.2
 """Hands and faces that the trunk does not see teach nothing: prediction then keeps the body's estimate."""
@@ -31,97 +35,193 @@ WEIGHTS = {
     "hand": LossWeights(points=40.0, projected=8.0, betas=0.01, camera=0.1),
     "face": LossWeights(points=40.0, projected=12.0, betas=0.05, expression=0.15, camera=0.1),
 }
+_RECIPE = ("recipe", "stage", "epochs", "steps", "batch", "rate", "hidden", "feedback", "held_out", "seed")
+_SHOWN, _COLUMNS, _CELL_PX = 12, 6, 192
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training of one regressor."""
+def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
+    """The training of one regressor, and its number of steps.
 
-    part: str
-    """``body``, ``hand`` or ``face``."""
-    shards: Path
-    """Folder of rendered shards."""
-    out: Path
-    """Checkpoint to write."""
-    epochs: int = 40
-    """Passes over the data."""
-    batch: int = 256
-    """Samples a step."""
-    rate: float = 1.5e-3
-    """Peak learning rate (AdamW, one cycle)."""
-    hidden: int = 512
-    """Width of the regressor."""
-    feedback: bool = True
-    """Residual feedback; off gives the paper's plain regressor."""
-    held_out: float = 0.08
-    """Share of the samples kept for validation."""
-    seed: int = 0
-    """Seed of everything random."""
-    threads: int = 1
-    """Torch threads."""
+    The trunk's evidence is computed first, where it is not there yet; of several processes the first one does it.
 
-
-def train(config: TrainConfig) -> dict[str, float]:
-    """Train a regressor and write its checkpoint.
-
-    Returns:
-        Validation metrics: see :func:`validate`.
+    Args:
+        config: with the recipe's defaults filled in.
 
     Raises:
-        InputError: no such part, no shards, fewer samples than a batch, epochs or batch not positive, or a checkpoint
-            that cannot be written (found out before the training).
+        InputError: a stage that is no part, data that are no rendered shards or too few, settings that belong to the
+            paper's recipe, weights of another network, or a run folder that cannot be written to.
     """
-    if config.part not in SPECS:
-        raise InputError(f"the part '{config.part}'", f"one of {sorted(SPECS)}")
-    if config.epochs < 1 or config.batch < 1:
-        raise InputError(f"{config.epochs} epochs of batches of {config.batch}", "positive numbers")
-    if config.out.is_dir():
-        raise InputError(f"--out '{config.out}', which is a folder", "the checkpoint file to write")
-    check_writable(config.out.parent)
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    spec = SPECS[config.part]
-    cache_evidence(config.shards, config.part, threads=config.threads)
-    data = load_data(config.shards, spec)
-    if config.part != "body":
+    _check(config)
+    if config.stage not in SPECS:
+        raise InputError(f"the stage '{config.stage}'", f"one of {sorted(SPECS)}")
+    check_writable(config.out)
+    spec, folders = SPECS[config.stage], [dataset.folder for dataset in config.data]
+    for folder in folders:
+        if os.environ.get("RANK", "0") == "0":
+            cache_evidence(folder, spec.name, threads=config.threads)
+        else:
+            await_evidence(folder, spec.name)
+    data = load_data(folders, spec)
+    if spec.name != "body":
         data = data.rows(torch.nonzero(data.seen.presence > MIN_PRESENCE)[:, 0])
-    held = max(2, int(len(data) * config.held_out))
-    if len(data) - held < config.batch:
-        raise InputError(f"{len(data)} samples in '{config.shards}'", f"more than {config.batch} to train on")
+    held, batch = max(2, int(len(data) * config.held_out)), config.batch or 1
+    if len(data) - held < batch:
+        where = ", ".join(f"'{folder}'" for folder in folders)
+        raise InputError(f"{len(data)} samples in {where}", f"more than {batch} to train on")
     training, validation = data.rows(torch.arange(held, len(data))), data.rows(torch.arange(held))
-    layer = BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
-    regressor, settings = _fresh(config, spec, training, layer)
-    steps = config.epochs * (len(training) // config.batch)
-    optimiser = torch.optim.AdamW(regressor.parameters(), config.rate, weight_decay=0.01)
-    rise = 0.1 if steps > 10 else 0.3  # the scheduler divides by zero where the rise takes exactly one step
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=rise)
-    begun, report = time.time(), max(1, steps // 12)
-    for step, batch in enumerate(_batches(training, config)):
-        terms = _step_loss(regressor, batch, spec, layer, _start(batch.target, regressor.mean, spec))
-        loss = torch.stack(list(terms.values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(regressor.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % report == report - 1:
-            shown = {name: round(float(value.detach()), 3) for name, value in terms.items()}
-            print(f"step {step + 1}/{steps} {time.time() - begun:.0f} s {shown}", flush=True)
-    scores = validate(regressor.eval(), validation, spec, layer)
-    recipe = {name: value for name, value in vars(config).items() if name not in ("shards", "out", "threads")}
-    provenance = {"samples": str(len(training)), "recipe": json.dumps(recipe)}
-    save_regressor(config.out, regressor, settings, provenance | {k: f"{v:.3f}" for k, v in scores.items()})
-    print(json.dumps(scores), flush=True)
-    return scores
+    steps = config.steps or (config.epochs or 1) * (len(training) // batch)
+    torch.manual_seed(config.seed)
+    return HeadTask(config, spec, training, validation, steps), steps
+
+
+def _check(config: TrainConfig) -> None:
+    """See that nothing is asked for that this recipe does not do."""
+    others = sorted({dataset.name for dataset in config.data if dataset.name != "synthetic"})
+    if others:
+        fix = "Make them with `openexpose synth`, or train with --recipe paper."
+        raise InputError(f"the data set {', '.join(others)}", "for the default recipe rendered shards", fix)
+    given = [name for name in ("trunk", "trunk_weights", "body_model") if getattr(config, name) is not None]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        expected = "the default recipe without: its trunks are frozen, its body is the free one"
+        raise InputError(options, expected, "Leave it out, or train with --recipe paper.")
+    if not 0 <= config.held_out < 1:
+        raise InputError(f"--held-out {config.held_out}", "a share from 0 to less than 1")
+
+
+class HeadLoss(nn.Module):
+    """A regressor and the loss of its answers.
+
+    Args:
+        regressor: what is trained.
+        spec: the part.
+        layer: the free body.
+    """
+
+    weight: Tensor
+
+    def __init__(self, regressor: IterativeRegressor, spec: PartSpec, layer: BodyLayer) -> None:
+        super().__init__()
+        self.regressor, self.spec, self.layer = regressor, spec, layer
+        self.register_buffer("weight", importance(spec), persistent=False)
+
+    def forward(self, batch: PartData) -> dict[str, Term]:
+        """The terms of the loss, each already a mean, from random start vectors in training and the mean else."""
+        start = _start(batch.target, self.regressor.mean, self.spec) if self.training else None
+        answers = self.regressor(batch.seen, start)
+        with torch.autocast(batch.target.betas.device.type, enabled=False):
+            values = self._values([answer.float() for answer in answers], batch.target)
+        return {name: Term(value, torch.ones_like(value)) for name, value in values.items()}
+
+    def _values(self, answers: list[Tensor], target: PartTarget) -> dict[str, Tensor]:
+        """Terms of the loss, summed over the stages."""
+        total: dict[str, Tensor] = {}
+        slots, weights = list(self.spec.pose_slots), WEIGHTS[self.spec.name]
+        for stage, vector in zip(STAGE_WEIGHTS, answers, strict=True):
+            answer = decode(vector, self.spec)
+            points = _points(answer, self.spec, self.layer)
+            terms = part_loss(answer, points, target, slots, self.weight, weights)
+            total = {name: total.get(name, 0.0) + stage * value for name, value in terms.items()}
+        return total
+
+
+class HeadTask:
+    """One regressor for the engine; see :class:`openexpose.training.engine.Task` for what its methods promise.
+
+    Args:
+        config: the training.
+        spec: the part.
+        training, validation: samples.
+        steps: length of the learning rate's cycle.
+    """
+
+    def __init__(
+        self, config: TrainConfig, spec: PartSpec, training: PartData, validation: PartData, steps: int
+    ) -> None:
+        self.config, self.spec, self.training, self.validation, self.steps = config, spec, training, validation, steps
+        layer = BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
+        regressor, self.settings = _fresh(config, spec, training, layer)
+        self.module = HeadLoss(regressor, spec, layer)
+        self.size, self.rate = config.batch or 1, config.rate or 0.0
+        self.scores: dict[str, float] = {}
+
+    def batch(self, step: int, rank: int, ranks: int) -> PartData:
+        """Samples of the training set in an order of the epoch's own.
+
+        Raises:
+            InputError: the batch cannot be shared evenly.
+        """
+        if self.size % ranks:
+            raise InputError(f"--batch {self.size} with {ranks} processes", f"a multiple of {ranks}")
+        epoch, k = divmod(step, len(self.training) // self.size)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.training))
+        share = self.size // ranks
+        first = k * self.size + rank * share
+        return self.training.rows(torch.from_numpy(order[first : first + share]))
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """AdamW."""
+        return torch.optim.AdamW(self.module.regressor.parameters(), self.rate, weight_decay=0.01)
+
+    def schedule(self, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """One cycle."""
+        rise = 0.1 if self.steps > 10 else 0.3  # the scheduler divides by zero where the rise takes exactly one step
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, self.rate, total_steps=self.steps, pct_start=rise)
+
+    def validate(self) -> dict[str, float]:
+        """The loss and the errors of :func:`validate` on held-out samples, from the mean start."""
+        data = to_device(self.validation, self.module.regressor.mean.device)
+        loss = sum(float(term.value) for term in self.module(data).values())
+        self.scores = {"loss": loss} | validate(self.module.regressor, data, self.spec, self.module.layer)
+        return self.scores
+
+    def sheet(self) -> UInt8[Array, "h w 3"]:
+        """Held-out crops with the true keypoints in green and the predicted ones in red."""
+        count = min(_SHOWN, len(self.validation))
+        rows = torch.linspace(0, len(self.validation) - 1, count).long()
+        data = self.validation.rows(rows)
+        seen = to_device(data.seen, self.module.regressor.mean.device)
+        answer = decode(self.module.regressor(seen, None)[-1], self.spec)
+        flat = project_weak(_points(answer, self.spec, self.module.layer), answer.camera).cpu().numpy()
+        truth = data.target.projected.numpy()
+        cells = [_cell(*drawn) for drawn in zip(data.pictures(), truth, flat, strict=True)]
+        cells += [np.zeros_like(cells[0])] * (-count % _COLUMNS)
+        grid = [np.concatenate(cells[k : k + _COLUMNS], 1) for k in range(0, len(cells), _COLUMNS)]
+        return np.concatenate(grid)
+
+    def export(self, folder: Path) -> None:
+        """Write ``{part}.pt``."""
+        recipe = {name: getattr(self.config, name) for name in _RECIPE}
+        provenance = {"samples": str(len(self.training)), "recipe": json.dumps(recipe)}
+        provenance |= {name: f"{value:.3f}" for name, value in self.scores.items()}
+        save_regressor(folder / f"{self.spec.name}.pt", self.module.regressor, self.settings, provenance)
+
+
+def _cell(picture: Array, truth: Array, answer: Array) -> Array:
+    """A crop with two sets of points in crop coordinates."""
+    cell = cv2.resize(picture, (_CELL_PX, _CELL_PX))
+    for points, colour in ((truth, (0, 255, 0)), (answer, (255, 60, 60))):
+        for x, y in np.clip((points + 1) * _CELL_PX / 2, -1e4, 1e4).astype(int).tolist():
+            cv2.circle(cell, (x, y), 1, colour, -1)
+    return cell
 
 
 def _fresh(
     config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer
 ) -> tuple[IterativeRegressor, RegressorConfig]:
-    """A regressor whose evidence statistics and mean vector come from the training set."""
+    """A regressor whose evidence statistics and mean vector come from the training set, or with given weights."""
     raw = Evidence.raw(data.seen)
-    settings = RegressorConfig(config.part, raw.shape[1], config.hidden, feedback=config.feedback)
+    settings = RegressorConfig(spec.name, raw.shape[1], config.hidden, feedback=config.feedback)
     regressor = build_regressor(settings, layer)
+    if config.weights is not None:
+        path = find_weights(config.weights, spec.name)
+        try:
+            regressor.load_state_dict(load_regressor(path, layer, part=spec.name)[0].state_dict())
+        except RuntimeError:
+            feedback = "with" if config.feedback else "without"
+            expected = f"weights of a regressor {feedback} feedback, {config.hidden} wide"
+            raise InputError(f"'{path}', a regressor of another form", expected) from None
+        return regressor, settings
     regressor.evidence.mean.copy_(raw.mean(0))
     regressor.evidence.std.copy_(raw.std(0) + 1e-2)
     regressor.mean.copy_(_vector(data.target, spec).mean(0))
@@ -136,13 +236,6 @@ def _vector(target: PartTarget, spec: PartSpec) -> Tensor:
     return torch.cat([rotations, target.betas, expression, scale, target.camera[:, 1:]], 1)
 
 
-def _batches(data: PartData, config: TrainConfig) -> Iterator[PartData]:
-    for _ in range(config.epochs):
-        order = torch.randperm(len(data))
-        for k in range(len(data) // config.batch):
-            yield data.rows(order[k * config.batch : (k + 1) * config.batch])
-
-
 def _start(target: PartTarget, mean: Tensor, spec: PartSpec) -> Tensor:
     """Start vectors: the mean for bodies; for hands and faces what a body network might say of them.
 
@@ -150,21 +243,22 @@ def _start(target: PartTarget, mean: Tensor, spec: PartSpec) -> Tensor:
     and fingers, jaw and expression lie somewhere between the mean and the truth; else the start is the mean. So the
     part networks learn to live with wrong body estimates (paper, part-only training).
     """
-    count = len(target.betas)
+    count, device = len(target.betas), target.betas.device
     start = mean.expand(count, -1).clone()
     if spec.name == "body":
         return start
-    angle = torch.where(torch.rand(count) < 0.15, 180.0 * torch.rand(count) - 90.0, 20.0 * torch.randn(count))
-    axis = torch.nn.functional.normalize(torch.randn(count, 3), dim=1)
+    chance, wide, narrow = (draw(count, device=device) for draw in (torch.rand, torch.rand, torch.randn))
+    angle = torch.where(chance < 0.15, 180.0 * wide - 90.0, 20.0 * narrow)
+    axis = nn.functional.normalize(torch.randn(count, 3, device=device), dim=1)
     turned = _rotation(axis, torch.deg2rad(angle)) @ target.pose[:, 0]
     truth = _vector(target, spec)
-    share = torch.rand(count, 1)
+    share = torch.rand(count, 1, device=device)
     kept = 6 * len(spec.pose_slots)
     informed = start + share * (truth - start)
     informed[:, :6] = matrix_to_sixd(turned)
     informed[:, kept : kept + spec.num_betas] = start[:, kept : kept + spec.num_betas]
     informed[:, -3:] = start[:, -3:]
-    return torch.where(torch.rand(count, 1) < 0.7, informed, start)
+    return torch.where(torch.rand(count, 1, device=device) < 0.7, informed, start)
 
 
 def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
@@ -173,7 +267,7 @@ def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
     s, c = torch.sin(angle)[:, None, None], torch.cos(angle)[:, None, None]
-    return torch.eye(3) + s * skew + (1 - c) * (skew @ skew)
+    return torch.eye(3, device=skew.device) + s * skew + (1 - c) * (skew @ skew)
 
 
 def importance(spec: PartSpec) -> Tensor:
@@ -190,25 +284,12 @@ def _points(answer: Decoded, spec: PartSpec, layer: BodyLayer) -> Tensor:
     return points[:, list(spec.keypoints)] - points[:, spec.root_joint, None]
 
 
-def _step_loss(
-    regressor: IterativeRegressor, batch: PartData, spec: PartSpec, layer: BodyLayer, start: Tensor
-) -> dict[str, Tensor]:
-    """Terms of the loss, summed over the stages."""
-    total: dict[str, Tensor] = {}
-    slots, weight = list(spec.pose_slots), importance(spec)
-    for stage, vector in zip(STAGE_WEIGHTS, regressor(batch.seen, start), strict=True):
-        answer = decode(vector, spec)
-        terms = part_loss(answer, _points(answer, spec, layer), batch.target, slots, weight, WEIGHTS[spec.name])
-        total = {name: total.get(name, 0.0) + stage * value for name, value in terms.items()}
-    return total
-
-
 @torch.no_grad()
 def validate(regressor: IterativeRegressor, data: PartData, spec: PartSpec, layer: BodyLayer) -> dict[str, float]:
     """Errors on held-out renders from the mean start: 3D (mm, root-aligned), 2D (% of the crop's side), rotations."""
     answer = decode(regressor(data.seen, None)[-1], spec)
     points = _points(answer, spec, layer)
-    main = importance(spec) == 1.0
+    main = (importance(spec) == 1.0).to(points.device)
     error = (points - data.target.points).norm(dim=-1)[:, main]
     flat = (project_weak(points, answer.camera) - data.target.projected).norm(dim=-1)[:, main]
     seen = data.target.visible[:, main] > 0
@@ -226,7 +307,7 @@ def validate(regressor: IterativeRegressor, data: PartData, spec: PartSpec, laye
         "joints_deg": float(angle[:, 1:].mean()),
         "expression_rms": float((answer.expression - data.target.expression).pow(2).mean().sqrt()),
         "expression_zero_rms": float(data.target.expression.pow(2).mean().sqrt()),
-        "beta0_correlation": float(np.corrcoef(answer.betas[:, 0], data.target.betas[:, 0])[0, 1]),
+        "beta0_correlation": float(torch.corrcoef(torch.stack([answer.betas[:, 0], data.target.betas[:, 0]]))[0, 1]),
     }
 
 

@@ -1,16 +1,19 @@
 """Rendered shards with cached trunk evidence, as training tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from openexpose.losses import PartTarget
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.people import zero_pose
 from openexpose.predict.parts import BODY, PartSpec
+from openexpose.synth.dataset import load_shards
 from openexpose.training.evidence import FIELDS, find_shards, load_evidence
 
 Array = np.ndarray
@@ -22,6 +25,9 @@ class PartData:
 
     seen: TrunkOutput
     target: PartTarget
+    origin: Int[Tensor, "n 2"]
+    """Which shard each sample is of, and its row there."""
+    shards: tuple[Path, ...]
 
     def __len__(self) -> int:
         return len(self.target.betas)
@@ -36,29 +42,44 @@ class PartData:
             None if seen.world is None else seen.world[rows],
             seen.presence[rows],
         )
-        return PartData(chosen, self.target[rows])
+        return PartData(chosen, self.target[rows], self.origin[rows], self.shards)
+
+    @property
+    def names(self) -> list[str]:
+        """Shard and row of each sample, to name it by."""
+        return [f"{self.shards[shard]}:{row}" for shard, row in self.origin.tolist()]
+
+    def pictures(self) -> list[UInt8[Array, "s s 3"]]:
+        """The samples' crops, RGB. Reads the shards: for a few samples."""
+        origin = self.origin.tolist()
+        opened = {shard: load_shards([self.shards[shard]]) for shard in dict(origin)}
+        return [opened[shard].image(row) for shard, row in origin]
 
 
-def load_data(shards: Path, spec: PartSpec) -> PartData:
-    """All shards of a part in a folder, in the order of their names.
+def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
+    """All shards of a part in some folders, in the order of the folders and of their names.
 
     Raises:
-        InputError: no shards, or shards whose evidence is missing.
+        InputError: a folder without shards, or shards whose evidence is missing.
     """
-    paths = find_shards(shards, spec.name)
+    paths = [path for folder in folders for path in find_shards(folder, spec.name)]
     evidence: dict[str, list[Array]] = {name: [] for name in FIELDS}
     labels: dict[str, list[Array]] = {}
-    for path in paths:
+    origin: list[Tensor] = []
+    for shard, path in enumerate(paths):
         cached = load_evidence(path)
         for name in FIELDS:
             value = getattr(cached, name)
             evidence[name] += [] if value is None else [value]
+        rows = torch.arange(len(cached.feature))
+        origin.append(torch.stack([torch.full_like(rows, shard), rows], 1))
         with np.load(path, allow_pickle=False) as content:
             for name, value in _target(content, spec).items():
                 labels.setdefault(name, []).append(value)
     world = _tensor(evidence["world"]) if evidence["world"] else None
     seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
-    return PartData(seen, PartTarget(**{name: _tensor(values) for name, values in labels.items()}))
+    target = PartTarget(**{name: _tensor(values) for name, values in labels.items()})
+    return PartData(seen, target, torch.cat(origin), tuple(paths))
 
 
 def _tensor(arrays: list[Array]) -> Tensor:

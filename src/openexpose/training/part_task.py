@@ -1,0 +1,327 @@
+"""Training of one network of the paper's recipe: body, hand or face alone, trunk and regressor together."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from openexpose.body.model import load_body_model
+from openexpose.data.augment import AUGMENTATIONS, NO_AUGMENTATION
+from openexpose.data.check import read_dataset
+from openexpose.data.sample import Sample
+from openexpose.errors import InputError
+from openexpose.geometry.camera import fit_weak
+from openexpose.geometry.rotation import matrix_to_sixd
+from openexpose.losses import PAPER_WEIGHTS, PartTarget, Term, paper_terms
+from openexpose.nets.body_layer import BodyLayer
+from openexpose.nets.decode import Decoded, decode, project_weak
+from openexpose.nets.paper import (
+    PAPER_PARTS,
+    PAPER_TRUNKS,
+    PaperPartConfig,
+    build_paper_part,
+    load_paper_part,
+    save_paper_part,
+)
+from openexpose.nets.part import PartNet
+from openexpose.nets.resnet import ConvTrunk, load_trunk_weights, read_trunk_file
+from openexpose.predict.parts import PartSpec
+from openexpose.training.examples import PartBatch, PartSetup, part_batch, part_example
+from openexpose.training.mixture import PLANAR_SHARE, Mixture
+from openexpose.training.picture import draw_keypoints, tile
+from openexpose.training.prefetch import to_device
+from openexpose.training.recipes import DataSet, TrainConfig, find_weights
+
+Array = np.ndarray
+
+MILESTONES = (60, 100)
+"""Epochs after which the learning rate falls to a tenth."""
+VALIDATED = 256
+"""At most so many held-out samples are looked at."""
+_SHOWN = 8
+_MEANS_FROM = 1000
+
+
+class PartModule(nn.Module):
+    """A part network with its losses.
+
+    Args:
+        net: trunk and regressor.
+        layer: the body model, with the part's numbers of coefficients.
+    """
+
+    def __init__(self, net: PartNet, layer: BodyLayer) -> None:
+        super().__init__()
+        self.net, self.layer = net, layer
+
+    def forward(self, batch: PartBatch) -> dict[str, Term]:
+        """The paper's terms (eq. 6-12) of the last stage."""
+        _, stages = self.net(batch.image, batch.start)
+        return self.terms(stages[-1], batch.target, batch.step)
+
+    def terms(self, vector: Float[Tensor, "n size"], target: PartTarget, step: int) -> dict[str, Term]:
+        """The terms of an answer."""
+        spec = self.net.spec
+        answer = decode(vector.float(), spec)
+        points, projected = posed(self.layer, answer, spec)
+        return paper_terms(answer, points, projected, target, spec, PAPER_WEIGHTS[spec.name].at(step))
+
+
+def posed(layer: BodyLayer, answer: Decoded, spec: PartSpec) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 2"]]:
+    """The part's keypoints of an answer: metres, counted as its camera counts them, and in crop coordinates."""
+    points = spec.from_root(layer.keypoints(answer.pose, answer.betas, answer.expression))[:, list(spec.keypoints)]
+    return points, project_weak(points, answer.camera)
+
+
+class PartTask:
+    """Pre-training of one part (paper, section 3.3); see :class:`openexpose.training.engine.Task`."""
+
+    def __init__(self, config: TrainConfig, setup: PartSetup, module: PartModule, data: tuple[Mixture, list[Sample]]):
+        self.config, self.setup, self.module = config, setup, module
+        self.training, held_out = data
+        self.plain = replace(setup, augmentation=NO_AUGMENTATION, noise=False)
+        self.held_out = held_out[:VALIDATED]
+        self.batch_size = int(config.batch or 1)
+
+    def batch(self, step: int, rank: int, ranks: int) -> PartBatch:
+        """This process's crops of a step."""
+        return part_batch(self.setup, self.training, share(step, self.batch_size, rank, ranks), step, self.config.seed)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Adam, without weight decay on offsets."""
+        return adam(self.module, self.config.rate or 1e-4)
+
+    def schedule(self, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """A tenth of the rate after the milestones."""
+        return milestones(optimiser, len(self.training) / self.batch_size)
+
+    def validate(self) -> dict[str, float]:
+        """Errors on held-out pictures from the mean start: loss, 3D (mm), 2D (% of the crop's side), root (degrees)."""
+        sums: dict[str, list[float]] = {}
+        for batch in self._held_out():
+            spec, target = self.setup.spec, batch.target
+            vector = self.module.net(batch.image, batch.start)[1][-1]
+            terms = self.module.terms(vector, target, 10**9)
+            answer = decode(vector, spec)
+            points, projected = posed(self.module.layer, answer, spec)
+            scores = {"loss": float(sum(term.value for term in terms.values()))}
+            scores |= keypoint_errors(spec, points, projected, target)
+            known = target.pose_weight[:, 0] > 0 if target.pose_weight is not None else torch.zeros(0, dtype=torch.bool)
+            scores["root_deg"] = _mean(angles_deg(answer.pose[:, 0], target.pose[:, 0])[known])
+            for name, value in scores.items():
+                sums.setdefault(name, []).extend([value] * (len(batch.names) if np.isfinite(value) else 0))
+        return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": len(self.held_out)}
+
+    def sheet(self) -> UInt8[Array, "h w 3"] | None:
+        """Held-out crops with labelled and predicted keypoints."""
+        batch = next(iter(self._held_out()), None)
+        if batch is None:
+            return None
+        answer = decode(self.module.net(batch.image, batch.start)[1][-1], self.setup.spec)
+        projected = posed(self.module.layer, answer, self.setup.spec)[1].cpu().numpy()
+        truth = torch.cat([batch.target.projected, batch.target.visible[..., None]], -1).cpu().numpy()
+        images = batch.image.cpu().numpy()
+        return tile([draw_keypoints(images[k], truth[k], projected[k]) for k in range(min(_SHOWN, len(images)))])
+
+    def export(self, folder: Path) -> None:
+        """Write ``{part}.pt``."""
+        part, trunk = self.setup.spec.name, self.config.trunk
+        provenance = {"recipe": "paper", "stage": part, "samples": str(len(self.training)), "data": _told(self.config)}
+        save_paper_part(folder / f"{part}.pt", self.module.net, PaperPartConfig(part, str(trunk)), provenance)
+
+    def _held_out(self) -> Any:
+        device = next(self.module.parameters()).device
+        for k in range(0, len(self.held_out), 32):
+            yield to_device(fixed_batch(self.plain, self.held_out[k : k + 32]), device)
+
+
+def part_task(config: TrainConfig) -> tuple[PartTask, int]:
+    """The task of a stage ``body``, ``hand`` or ``face`` of the paper's recipe, and its number of steps.
+
+    A network that does not start from ``config.weights`` starts at the mean of the training labels, as the paper's does
+    at the mean of its data, and at random weights or those of ``config.trunk_weights``.
+
+    Raises:
+        InputError: data, weights or names that do not fit.
+    """
+    part = config.stage
+    net, trunk = _network(config)
+    num_betas, num_expression = net.spec.model_size
+    model = load_body_model(config.body_model, num_betas=num_betas, num_expression=num_expression)
+    training, held_out = read_part(config.data, part, config.seed)
+    augmentation = AUGMENTATIONS[part] if config.augment else NO_AUGMENTATION
+    mean = net.regressor.mean.numpy().astype(float)
+    setup = PartSetup(net.spec, PAPER_PARTS[part], model, augmentation, mean, noise=config.augment)
+    if config.weights is None:
+        setup = replace(setup, mean=mean_vector(setup, training))
+        net.regressor.mean.copy_(torch.from_numpy(setup.mean))
+    config = replace(config, trunk=trunk)
+    task = PartTask(config, setup, PartModule(net, BodyLayer(model)), (training, held_out))
+    return task, config.steps or epochs_to_steps(config, len(training))
+
+
+def _network(config: TrainConfig) -> tuple[PartNet, str]:
+    """The network to train, and the name of its trunk."""
+    torch.manual_seed(config.seed)
+    if config.weights is not None:
+        net, known, _ = load_paper_part(find_weights(config.weights, config.stage), config.stage)
+        if config.trunk not in (None, known.trunk):
+            raise InputError(f"--trunk {config.trunk} with weights of {known.trunk}", "one of the two")
+        return net, known.trunk
+    net = build_paper_part(config.stage, config.trunk)
+    if config.trunk_weights is not None and isinstance(net.trunk, ConvTrunk):
+        load_trunk_weights(net.trunk, read_trunk_file(config.trunk_weights), headless=True)
+    return net, config.trunk or PAPER_TRUNKS[config.stage]
+
+
+def read_part(data: Sequence[DataSet], part: str, seed: int) -> tuple[Mixture, list[Sample]]:
+    """Training mixture and held-out samples of a part from data sets.
+
+    Raises:
+        InputError: a data set cannot be read, or none has pictures of the part.
+    """
+    sets, held_out = [], []
+    for one in data:
+        sets.append(_of_part(read_dataset(one.name, one.folder, "train").samples, part))
+        try:
+            held_out += _of_part(read_dataset(one.name, one.folder, "val").samples, part)
+        except InputError:  # a data set without a split of that name
+            continue
+    if not any(sets):
+        raise InputError(f"data without a picture of a {part}", "at least one data set of that part")
+    return Mixture(sets, PLANAR_SHARE[part], seed), held_out
+
+
+def _of_part(samples: Sequence[Sample], part: str) -> list[Sample]:
+    return [sample for sample in samples if sample.part == part]
+
+
+def mean_vector(setup: PartSetup, training: Mixture) -> Float[Array, "size"]:
+    """The mean parameter vector of labelled samples, unvaried; what no sample tells stays as it is.
+
+    The root keeps the network's own start (facing the camera): an average of orientations has no meaning.
+    """
+    plain = replace(setup, noise=False, augmentation=NO_AUGMENTATION)
+    sums, counts = np.zeros(len(setup.mean)), np.zeros(len(setup.mean))
+    slots, keep = list(setup.spec.pose_slots), 6 * len(setup.spec.pose_slots)
+    pelvis = setup.model.joint_template[0, :2] if setup.spec.from_origin else np.zeros(2)
+    for number in range(min(_MEANS_FROM, len(training))):
+        try:
+            _, target, _ = part_example(plain, training[number], np.random.default_rng(0))
+        except InputError:
+            continue
+        known = np.repeat(target["pose_weight"][slots], 6)
+        known[:6] = 0
+        sums[:keep] += known * matrix_to_sixd(target["pose"][slots]).ravel()
+        counts[:keep] += known
+        valid = (target["points_weight"] > 0) & (target["visible"] > 0)
+        root = _root_of(target["points"], setup.spec)
+        if valid.sum() >= 8 and root is not None:
+            camera = fit_weak(target["points"][valid] - root, target["projected"][valid])
+            sums[-3:] += [np.log(np.expm1(np.clip(camera[0], 1e-3, 30.0))), *(camera[1:] - pelvis)]
+            counts[-3:] += 1
+    return np.where(counts > 0, sums / np.maximum(counts, 1), setup.mean)
+
+
+def _root_of(points: Float[Array, "k 3"], spec: PartSpec) -> Array | None:
+    """The part's root among its keypoints."""
+    if spec.root_joint in spec.keypoints:
+        return points[spec.keypoints.index(spec.root_joint)]
+    return None
+
+
+def fixed_batch(setup: PartSetup, samples: Sequence[Sample]) -> PartBatch:
+    """A batch of just these samples; broken ones are left out."""
+    return part_batch(setup, fixed_samples(samples), range(len(samples)), 0, 0)
+
+
+def fixed_samples(samples: Sequence[Sample]) -> Mixture:
+    """Samples in their own order, each once."""
+    return _Fixed(samples)
+
+
+class _Fixed(Mixture):
+    """Samples in their own order."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = list(samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> Sample:
+        return self.samples[number % len(self.samples)]
+
+    def instead(self, number: int) -> Any:
+        """The sample, then its successors."""
+        return (self[number + k] for k in range(len(self.samples)))
+
+
+def share(step: int, batch: int, rank: int, ranks: int) -> range:
+    """Numbers of the draws of one process in the global batch of a step.
+
+    Raises:
+        InputError: the batch cannot be shared evenly.
+    """
+    if batch % ranks:
+        raise InputError(f"a batch of {batch} for {ranks} processes", "a multiple of the processes")
+    mine = batch // ranks
+    first = step * batch + rank * mine
+    return range(first, first + mine)
+
+
+def epochs_to_steps(config: TrainConfig, samples: int) -> int:
+    """Steps that make the configuration's epochs."""
+    return max(1, round((config.epochs or 1) * samples / (config.batch or 1)))
+
+
+def adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam as in the released training: weight decay 1e-4, none on offsets; frozen parameters are left out."""
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    offsets = [p for name, p in trained if name.endswith("bias")]
+    others = [p for name, p in trained if not name.endswith("bias")]
+    groups = [{"params": others, "weight_decay": 1e-4}, {"params": offsets, "weight_decay": 0.0}]
+    return torch.optim.Adam([group for group in groups if group["params"]], rate, betas=(0.9, 0.999), eps=1e-8)
+
+
+def milestones(optimiser: torch.optim.Optimizer, steps_an_epoch: float) -> torch.optim.lr_scheduler.LRScheduler:
+    """A tenth of the rate after each of the milestones."""
+    steps = [max(1, round(epoch * steps_an_epoch)) for epoch in MILESTONES]
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, steps, gamma=0.1)
+
+
+def keypoint_errors(
+    spec: PartSpec, points: Float[Tensor, "n k 3"], projected: Float[Tensor, "n k 2"], target: PartTarget
+) -> dict[str, float]:
+    """Mean 3D error (mm, from the hips' middle in bodies, else from the root) and 2D error (% of the crop's side)."""
+    columns = {k: c for c, k in enumerate(spec.keypoints)}
+    roots = [columns[k] for k in ((1, 2) if spec.name == "body" else (spec.root_joint,))]
+    chosen = [columns[k] for k in range(22)] if spec.name == "body" else list(range(len(columns)))
+
+    def centred(p: Tensor) -> Tensor:
+        return (p - p[:, roots].mean(1, keepdim=True))[:, chosen]
+
+    known = target.points_weight if target.points_weight is not None else torch.ones_like(target.visible)
+    valid = (known[:, chosen] > 0) & (known[:, roots] > 0).all(1, keepdim=True)
+    error = 1000.0 * (centred(points) - centred(target.points)).norm(dim=-1)
+    flat = 50.0 * (projected - target.projected).norm(dim=-1)[:, chosen]
+    return {"mpjpe_mm": _mean(error[valid]), "error_2d_percent": _mean(flat[target.visible[:, chosen] > 0])}
+
+
+def angles_deg(a: Float[Tensor, "n 3 3"], b: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n"]:
+    """Angles between rotations, degrees."""
+    cosine = ((a.mT @ b).diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0) / 2.0
+    return torch.rad2deg(torch.arccos(cosine.clamp(-1.0, 1.0)))
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean()) if values.numel() else float("nan")
+
+
+def _told(config: TrainConfig) -> str:
+    return ", ".join(one.name for one in config.data)
