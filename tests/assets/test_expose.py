@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -123,9 +124,10 @@ def test_only_what_nobody_knows_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_old_and_new_torch_files_are_read(tmp_path: Path, zipped: bool) -> None:
-    """torch wrote no zip files before 1.6, when the released file was made; optimisers may lie beside the weights."""
+    """torch wrote no zip files before 1.6, when the released file was made; optimisers and the like may lie in it."""
     optimiser = torch.optim.Adam([nn.Parameter(torch.zeros(3))]).state_dict()
-    content = {"model": STATE, "iteration": 3, "optimizer": optimiser}
+    scheduler = {"milestones": Counter([60, 100]), "gamma": 0.1, "last_epoch": 4}
+    content = {"model": STATE, "iteration": 3, "optimizer": optimiser, "scheduler": scheduler}
     torch.save(content, tmp_path / "model.ckpt", _use_new_zipfile_serialization=zipped)
     assert zipfile.is_zipfile(tmp_path / "model.ckpt") == zipped
     mean = read_released(tmp_path / "model.ckpt").parts["hand"].regressor.mean

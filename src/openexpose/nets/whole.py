@@ -213,10 +213,10 @@ class WholeBodyNet(nn.Module):
         """Look at the crops of several parts and at pictures of the part alone; in one batch if one look is all."""
         net, config = self._net(network), self.configs[network]
         if config.looks > 1 or not crops:
-            seen_alone = None if alone is None else net.trunk(alone)
+            seen_alone = None if alone is None else net.see(alone)
             return {part: self._look(pictures, network, region) for part, region in crops.items()}, seen_alone
         images = [self._images(pictures, network, region) for region in crops.values()]
-        together = net.trunk(torch.cat(images + ([] if alone is None else [alone])))
+        together = net.see(torch.cat(images + ([] if alone is None else [alone])))
         ends = np.cumsum([0, *(len(image) for image in images)])
         looks = {
             part: (region, _rows(together, slice(int(ends[k]), int(ends[k + 1]))))
@@ -250,7 +250,7 @@ class WholeBodyNet(nn.Module):
         return sample_crops(pictures, crops, config.size, SAMPLINGS[config.sampling])
 
     def _trunk(self, pictures: Pictures, network: str, crops: Crops) -> TrunkOutput:
-        return self._net(network).trunk(self._images(pictures, network, crops))
+        return self._net(network).see(self._images(pictures, network, crops))
 
 
 @torch.no_grad()

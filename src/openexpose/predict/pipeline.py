@@ -78,6 +78,11 @@ class Predictor:
         same = self.config.specs["face"].model_size == self.config.specs["body"].model_size
         return self.body_model if same else self._load_body_model("face")
 
+    @property
+    def refines(self) -> bool:
+        """Whether results can be refined: the trunks tell landmarks. The paper's do not."""
+        return all(part.has_landmarks for part in self.parts.values())
+
     def _load_body_model(self, part: str) -> BodyModel:
         path = None if self.config.body_model == "freebody" else self.folder / self.config.body_model
         num_betas, num_expression = self.config.specs[part].model_size
@@ -163,7 +168,7 @@ class Predictor:
         if not len(boxes):
             return nobody(camera, size, self.config.specs["body"])
         runner = self.parts["body"]
-        refinement = refinement and all(part.has_landmarks for part in self.parts.values())
+        refinement = refinement and self.refines
         crop, seen = self._find(pixels, boxes, watch)
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)

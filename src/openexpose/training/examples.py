@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from openexpose.body.model import BodyModel
@@ -29,7 +29,9 @@ Example = TypeVar("Example")
 FEWEST_KEYPOINTS = 4
 """Pictures with fewer labelled keypoints of the part teach nothing."""
 _REACH = 2.0
-"""Of a picture, the square of so many body crops around the person goes into a batch."""
+"""Of a picture, the square of so many body crops around the person goes into a batch, and the person's box anyway."""
+_AROUND = 0.25
+"""By so much of its longer side that box is grown: hands at its border are looked at with what is around them."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ def make_examples(
 ) -> tuple[list[Example], list[str], list[str]]:
     """Examples of the draws ``numbers``, the names of their samples, and what was wrong with those left out.
 
-    A sample that cannot be read is replaced by another one. Chance is a function of seed and number alone.
+    A sample that cannot be read is replaced by another one, if the mixture has others to give. Chance is a function of
+    seed and number alone.
 
     Raises:
-        InputError: so many samples in a row are broken that the data set as a whole must be.
+        InputError: so many samples in a row are broken that the data set as a whole must be; or none is usable.
     """
     examples, names, problems = [], [], []
     for number in numbers:
@@ -103,8 +106,11 @@ def make_examples(
             except InputError as error:
                 broken.append(str(error) if sample.name in str(error) else f"{sample.name}: {error}")
         else:
-            raise InputError(f"{len(broken)} broken samples in a row, the last: {broken[-1]}", "readable pictures")
+            if mixture.endless:
+                raise InputError(f"{len(broken)} broken samples in a row, the last: {broken[-1]}", "readable pictures")
         problems += broken
+    if not examples:
+        raise InputError(f"no usable sample, the last: {problems[-1]}", "readable pictures")
     return examples, names, problems
 
 
@@ -164,9 +170,7 @@ def body_example(
     upright = Crop(crop.centre_px, crop.side_px, np.zeros(()))
     target = target_rows(setup, labels_in_crop(sample, upright), sample)
     target["projected"] = crop.from_image(np.asarray(sample.keypoints_px[:, :2], float))
-    reach = 0.5 * _REACH * float(crop.side_px)
-    low = np.clip(np.floor(crop.centre_px - reach), 0, [width - 1, height - 1]).astype(int)
-    high = np.clip(np.ceil(crop.centre_px + reach), low + 1, [width, height]).astype(int)
+    low, high = _surroundings(sample, crop, width, height)
     region = np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]].transpose(2, 0, 1))
     view = {
         "gains": np.array(augmentation.gains),
@@ -177,6 +181,19 @@ def body_example(
         "principal_px": np.array([width, height]) / 2.0 - low,
     }
     return region, target, view
+
+
+def _surroundings(sample: Sample, crop: Crop, width: int, height: int) -> tuple[Int[Array, "2"], Int[Array, "2"]]:
+    """Corners of what is kept of the picture: all that crops of the person, of hands and of the face may look at.
+
+    A crop that was cut to a piece of the person does not hide the rest from the attention.
+    """
+    box, reach = np.asarray(sample.box_xyxy_px, float), 0.5 * _REACH * float(crop.side_px)
+    margin = _AROUND * float((box[2:] - box[:2]).max())
+    first = np.minimum(crop.centre_px - reach, box[:2] - margin)
+    last = np.maximum(crop.centre_px + reach, box[2:] + margin)
+    low = np.clip(np.floor(first), 0, [width - 1, height - 1]).astype(int)
+    return low, np.clip(np.ceil(last), low + 1, [width, height]).astype(int)
 
 
 def _check(sample: Sample, setup: PartSetup) -> None:

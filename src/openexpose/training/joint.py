@@ -5,6 +5,7 @@ hands and of faces alone. The losses of the hand and face networks reach the bod
 and through the places of their crops.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,16 +30,17 @@ from openexpose.losses import (
 )
 from openexpose.nets.attention import Crops, attention_crop, sample_crops
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.build import build_whole
+from openexpose.nets.build import build_part
 from openexpose.nets.checkpoint import load_regressor, read_config, save_regressor
 from openexpose.nets.decode import Decoded
 from openexpose.nets.merge import PinholeCamera
 from openexpose.nets.paper import PaperPartConfig, build_paper_whole, load_paper_part, save_paper_part
-from openexpose.nets.part import PartNet
+from openexpose.nets.part import PartNet, trunks_only
 from openexpose.nets.resnet import ConvTrunk
 from openexpose.nets.whole import ATTENDED, WholeBody, WholeBodyNet
-from openexpose.predict.bundle import default_bundle
-from openexpose.predict.parts import RECIPES
+from openexpose.predict.bundle import BundleConfig, default_bundle
+from openexpose.predict.landmarks import UP
+from openexpose.predict.parts import BODY, RECIPES
 from openexpose.training.examples import BodyBatch, PartBatch, PartSetup, body_batch, part_batch
 from openexpose.training.mixture import Mixture
 from openexpose.training.part_task import (
@@ -129,6 +131,10 @@ class JointModule(nn.Module):
     def forward(self, batch: JointBatch) -> dict[str, Term]:
         """All terms: ``body_*`` of the body network's own answer, ``whole_*`` of the merged one, ``crop_*`` in the
         crops of hands and head, ``hand_*`` and ``face_*`` of pictures of these alone (paper, eq. 6-12)."""
+        with trunks_only([self._part(name) for name in self.net.parts], batch.bodies.side_px.device):
+            return self._terms(batch)
+
+    def _terms(self, batch: JointBatch) -> dict[str, Term]:
         whole, crops, camera = self.look(batch)
         target, spec = batch.bodies.target, self._part("body").spec
         own = self.answer(whole, whole.own_pose)
@@ -210,10 +216,13 @@ class JointTask:
         """Errors on held-out people: the loss; bodies (mm from the hips, % of the crop in 2D); hands (mm from the
         wrist) and faces (mm from the head joint), each by the body network alone and after the merge."""
         sums: dict[str, list[float]] = {}
+        count = 0
         for batch in self._held_out():
+            count += len(batch.bodies.names)
             whole, crops, camera = self.module.look(batch)
             terms = self.module(batch)
-            scores = {"loss": float(sum(term.value for term in terms.values()))}
+            always = [term.value for name, term in terms.items() if not name.startswith("crop_")]  # crops come and go
+            scores = {"loss": float(sum(always))}
             for name, pose in (("alone", whole.own_pose), ("merged", whole.pose)):
                 points, projected = self.module.posed(self.module.answer(whole, pose), whole, crops, camera)
                 if name == "alone":
@@ -223,7 +232,7 @@ class JointTask:
             scores["used"] = float(used.float().mean())
             for name, value in scores.items():
                 sums.setdefault(name, []).extend([value] * (len(batch.bodies.names) if np.isfinite(value) else 0))
-        return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": len(self.held_out)}
+        return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": count}
 
     def sheet(self) -> UInt8[Array, "h w 3"] | None:
         """Held-out body crops with labelled keypoints and those of the merged prediction."""
@@ -250,15 +259,16 @@ class JointTask:
                 _, before = load_regressor(source, self.module.net.layer, part=name)
                 save_regressor(folder / f"{name}.pt", net.regressor, read_config(source), before | told)
 
-    def _held_out(self) -> list[JointBatch]:
+    def _held_out(self) -> Iterator[JointBatch]:
         device = next(self.module.parameters()).device
         plain = replace(self.setups["body"], augmentation=NO_AUGMENTATION)
-        batches = []
         for k in range(0, len(self.held_out), 16):
             mixture = fixed_samples(self.held_out[k : k + 16])
-            bodies = body_batch(plain, mixture, range(len(mixture)), 0, 0)
-            batches.append(to_device(JointBatch(bodies, {}), device))
-        return batches
+            try:
+                bodies = body_batch(plain, mixture, range(len(mixture)), 0, 0)
+            except InputError:  # not one of them is usable
+                continue
+            yield to_device(JointBatch(bodies, {}), device)
 
 
 def joint_task(config: TrainConfig) -> tuple[JointTask, int]:
@@ -305,11 +315,13 @@ def _default_net(config: TrainConfig) -> WholeBodyNet:
     """The default bundle's frozen trunks with regressors to train."""
     if config.body_model is not None:
         raise InputError("--body-model with the recipe 'default'", "the free body", "Leave it out.")
-    net = build_whole(default_bundle(), Path(config.weights or ""))
-    for part in net.parts.values():
-        if isinstance(part, PartNet):
-            part.trunk.requires_grad_(False)
-    return net
+    bundle, weights = default_bundle(), Path(config.weights or "")
+    layer = BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
+    parts = {}
+    for name in RECIPES["default"]:
+        parts[name] = build_part(name, bundle / f"{name}_trunk.onnx", find_weights(weights, name), layer)
+        parts[name].trunk.requires_grad_(False)
+    return WholeBodyNet(parts, BundleConfig.read(bundle).parts, layer)
 
 
 def true_crops(net: WholeBodyNet, target: PartTarget, crops: Crops) -> dict[str, tuple[Crops, Bool[Tensor, "n"]]]:
@@ -317,10 +329,16 @@ def true_crops(net: WholeBodyNet, target: PartTarget, crops: Crops) -> dict[str,
     projected, angle = crops.to_image(target.projected), crops.angle_rad
     found = {}
     for part, network in ATTENDED.items():
-        config = net.configs[network]
-        region = attention_crop(projected, part, config.crop_scale, config.upright, None if config.upright else angle)
-        seen = (target.visible[:, PARTS["head" if part == "face" else part]] > 0).sum(1)
-        found[part] = region, seen >= FEWEST_SEEN
+        config, chosen = net.configs[network], PARTS["head" if part == "face" else part].tolist()
+        labelled = target.visible[:, chosen] > 0
+        middle = (projected[:, chosen] * labelled[..., None]).sum(1) / labelled.sum(1).clamp_min(1)[:, None]
+        points = projected.clone()  # unlabelled ones lie anywhere: put into the middle, they do not widen the crop
+        points[:, chosen] = torch.where(labelled[..., None], projected[:, chosen], middle[:, None])
+        region = attention_crop(points, part, config.crop_scale, config.upright, None if config.upright else angle)
+        known = labelled.sum(1) >= FEWEST_SEEN
+        if config.upright:
+            known &= (target.visible[:, UP[part].tolist()] > 0).all(1)
+        found[part] = region, known
     return found
 
 

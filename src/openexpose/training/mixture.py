@@ -29,6 +29,9 @@ class Mixture:
         InputError: there are no samples.
     """
 
+    endless = True
+    """Whether there are others to take in the place of broken samples."""
+
     def __init__(self, sets: Sequence[Sequence[Sample]], planar_share: float, seed: int = 0) -> None:
         sets = [samples for samples in sets if samples]
         if not sets:

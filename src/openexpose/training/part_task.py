@@ -1,15 +1,15 @@
 """Training of one network of the paper's recipe: body, hand or face alone, trunk and regressor together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from openexpose.body.mesh import keypoints
 from openexpose.body.model import load_body_model
 from openexpose.data.augment import AUGMENTATIONS, NO_AUGMENTATION
 from openexpose.data.check import read_dataset
@@ -28,7 +28,7 @@ from openexpose.nets.paper import (
     load_paper_part,
     save_paper_part,
 )
-from openexpose.nets.part import PartNet
+from openexpose.nets.part import PartNet, trunks_only
 from openexpose.nets.resnet import ConvTrunk, load_trunk_weights, read_trunk_file
 from openexpose.predict.parts import PartSpec
 from openexpose.training.examples import PartBatch, PartSetup, part_batch, part_example
@@ -45,6 +45,7 @@ VALIDATED = 256
 """At most so many held-out samples are looked at."""
 _SHOWN = 8
 _MEANS_FROM = 1000
+_FEWEST_FOR_CAMERA = 8
 
 
 class PartModule(nn.Module):
@@ -61,8 +62,9 @@ class PartModule(nn.Module):
 
     def forward(self, batch: PartBatch) -> dict[str, Term]:
         """The paper's terms (eq. 6-12) of the last stage."""
-        _, stages = self.net(batch.image, batch.start)
-        return self.terms(stages[-1], batch.target, batch.step)
+        with trunks_only([self.net], batch.image.device):
+            _, stages = self.net(batch.image, batch.start)
+            return self.terms(stages[-1], batch.target, batch.step)
 
     def terms(self, vector: Float[Tensor, "n size"], target: PartTarget, step: int) -> dict[str, Term]:
         """The terms of an answer."""
@@ -103,7 +105,9 @@ class PartTask:
     def validate(self) -> dict[str, float]:
         """Errors on held-out pictures from the mean start: loss, 3D (mm), 2D (% of the crop's side), root (degrees)."""
         sums: dict[str, list[float]] = {}
+        count = 0
         for batch in self._held_out():
+            count += len(batch.names)
             spec, target = self.setup.spec, batch.target
             vector = self.module.net(batch.image, batch.start)[1][-1]
             terms = self.module.terms(vector, target, 10**9)
@@ -115,7 +119,7 @@ class PartTask:
             scores["root_deg"] = _mean(angles_deg(answer.pose[:, 0], target.pose[:, 0])[known])
             for name, value in scores.items():
                 sums.setdefault(name, []).extend([value] * (len(batch.names) if np.isfinite(value) else 0))
-        return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": len(self.held_out)}
+        return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": count}
 
     def sheet(self) -> UInt8[Array, "h w 3"] | None:
         """Held-out crops with labelled and predicted keypoints."""
@@ -134,10 +138,14 @@ class PartTask:
         provenance = {"recipe": "paper", "stage": part, "samples": str(len(self.training)), "data": _told(self.config)}
         save_paper_part(folder / f"{part}.pt", self.module.net, PaperPartConfig(part, str(trunk)), provenance)
 
-    def _held_out(self) -> Any:
+    def _held_out(self) -> Iterator[PartBatch]:
         device = next(self.module.parameters()).device
         for k in range(0, len(self.held_out), 32):
-            yield to_device(fixed_batch(self.plain, self.held_out[k : k + 32]), device)
+            try:
+                batch = fixed_batch(self.plain, self.held_out[k : k + 32])
+            except InputError:  # not one of them is usable
+                continue
+            yield to_device(batch, device)
 
 
 def part_task(config: TrainConfig) -> tuple[PartTask, int]:
@@ -168,6 +176,8 @@ def part_task(config: TrainConfig) -> tuple[PartTask, int]:
 def _network(config: TrainConfig) -> tuple[PartNet, str]:
     """The network to train, and the name of its trunk."""
     torch.manual_seed(config.seed)
+    if config.weights is not None and config.trunk_weights is not None:
+        raise InputError("--trunk-weights and --weights", "one of the two: where to start from")
     if config.weights is not None:
         net, known, _ = load_paper_part(find_weights(config.weights, config.stage), config.stage)
         if config.trunk not in (None, known.trunk):
@@ -208,31 +218,51 @@ def mean_vector(setup: PartSetup, training: Mixture) -> Float[Array, "size"]:
     """
     plain = replace(setup, noise=False, augmentation=NO_AUGMENTATION)
     sums, counts = np.zeros(len(setup.mean)), np.zeros(len(setup.mean))
-    slots, keep = list(setup.spec.pose_slots), 6 * len(setup.spec.pose_slots)
-    pelvis = setup.model.joint_template[0, :2] if setup.spec.from_origin else np.zeros(2)
     for number in range(min(_MEANS_FROM, len(training))):
         try:
             _, target, _ = part_example(plain, training[number], np.random.default_rng(0))
         except InputError:
             continue
-        known = np.repeat(target["pose_weight"][slots], 6)
-        known[:6] = 0
-        sums[:keep] += known * matrix_to_sixd(target["pose"][slots]).ravel()
-        counts[:keep] += known
-        valid = (target["points_weight"] > 0) & (target["visible"] > 0)
-        root = _root_of(target["points"], setup.spec)
-        if valid.sum() >= 8 and root is not None:
-            camera = fit_weak(target["points"][valid] - root, target["projected"][valid])
-            sums[-3:] += [np.log(np.expm1(np.clip(camera[0], 1e-3, 30.0))), *(camera[1:] - pelvis)]
-            counts[-3:] += 1
+        vector, known = _labelled_vector(setup, target)
+        sums += np.where(known, vector, 0.0)
+        counts += known
     return np.where(counts > 0, sums / np.maximum(counts, 1), setup.mean)
 
 
-def _root_of(points: Float[Array, "k 3"], spec: PartSpec) -> Array | None:
-    """The part's root among its keypoints."""
+def _labelled_vector(setup: PartSetup, target: dict[str, Array]) -> tuple[Float[Array, "size"], Bool[Array, "size"]]:
+    """A sample's labels as a parameter vector, and which entries are known; the root's never are."""
+    spec, slots = setup.spec, list(setup.spec.pose_slots)
+    turns = np.repeat(target["pose_weight"][slots] > 0, 6) & (np.arange(6 * len(slots)) >= 6)
+    camera = _labelled_camera(setup, target)
+    expression = target["expression"][: spec.num_expression]
+    raw_camera = (
+        np.zeros(3) if camera is None else np.array([np.log(np.expm1(np.clip(camera[0], 1e-3, 30.0))), *camera[1:]])
+    )
+    vector = np.concatenate([matrix_to_sixd(target["pose"][slots]).ravel(), target["betas"], expression, raw_camera])
+    betas_known = np.full(len(target["betas"]), target["betas_weight"] > 0)
+    expression_known = np.full(len(expression), target["expression_weight"] > 0)
+    return vector, np.concatenate([turns, betas_known, expression_known, np.full(3, camera is not None)])
+
+
+def _labelled_camera(setup: PartSetup, target: dict[str, Array]) -> Float[Array, "3"] | None:
+    """The weak-perspective camera of a sample's labels; the 3D points are labelled, or else posed if the pose is."""
+    spec, points = setup.spec, target["points"]
+    labelled, root = target["points_weight"] > 0, None
     if spec.root_joint in spec.keypoints:
-        return points[spec.keypoints.index(spec.root_joint)]
-    return None
+        column = spec.keypoints.index(spec.root_joint)
+        root = points[column] if labelled[column] else None
+    if root is None:
+        if not target["pose_weight"][list(spec.pose_slots)].all():
+            return None
+        rows = (target[name][None] for name in ("pose", "betas", "expression"))
+        points = spec.from_root(keypoints(setup.model, *rows))[0][list(spec.keypoints)]
+        labelled, root = np.ones(len(points), bool), np.zeros(3)
+    valid = labelled & (target["visible"] > 0)
+    if valid.sum() < _FEWEST_FOR_CAMERA:
+        return None
+    camera = fit_weak(points[valid] - root, target["projected"][valid])
+    origin = setup.model.joint_template[0, :2] if spec.from_origin else np.zeros(2)
+    return np.concatenate([camera[:1], camera[1:] - origin])
 
 
 def fixed_batch(setup: PartSetup, samples: Sequence[Sample]) -> PartBatch:
@@ -248,6 +278,8 @@ def fixed_samples(samples: Sequence[Sample]) -> Mixture:
 class _Fixed(Mixture):
     """Samples in their own order."""
 
+    endless = False
+
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = list(samples)
 
@@ -257,9 +289,9 @@ class _Fixed(Mixture):
     def __getitem__(self, number: int) -> Sample:
         return self.samples[number % len(self.samples)]
 
-    def instead(self, number: int) -> Any:
-        """The sample, then its successors."""
-        return (self[number + k] for k in range(len(self.samples)))
+    def instead(self, number: int) -> Iterator[Sample]:
+        """The sample, and no other."""
+        yield self[number]
 
 
 def share(step: int, batch: int, rank: int, ranks: int) -> range:

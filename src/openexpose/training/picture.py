@@ -19,7 +19,7 @@ def draw_keypoints(
     picture = np.ascontiguousarray((255 * image.transpose(1, 2, 0)).clip(0, 255).astype(np.uint8))
     half = len(picture) / 2.0
     for points, colour in ((truth[truth[:, 2] > 0, :2], LABELLED), (predicted, PREDICTED)):
-        for x, y in np.clip((points + 1.0) * half, -9999, 9999):
+        for x, y in np.clip((points[np.isfinite(points).all(1)] + 1.0) * half, -9999, 9999):
             cv2.circle(picture, (int(8 * x), int(8 * y)), 12, colour, -1, cv2.LINE_AA, 3)
     return picture
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from openexpose.data.check import READERS
 from openexpose.errors import InputError
+from openexpose.formats.atomic import check_writable
 from openexpose.training.engine import EngineConfig, Task, run
 
 Stage = Literal["body", "hand", "face", "joint"]
@@ -132,6 +133,7 @@ def train(config: TrainConfig) -> dict[str, float]:
         InputError: impossible settings, data or weights; and what :func:`openexpose.training.engine.run` raises.
     """
     config = _completed(config)
+    check_writable(config.out)
     task, steps = _task(config)
     identity = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _NOT_IDENTITY}
     return run(task, _engine(config, steps, json.dumps(identity)))
@@ -156,6 +158,11 @@ def _completed(config: TrainConfig) -> TrainConfig:
     if not config.data:
         raise InputError("no data to train on", "at least one --data")
     given = {name: value for name, value in asdict(DEFAULTS[key]).items() if getattr(config, name) is None}
+    if config.stage != "joint":
+        joint_only = ("freeze_body", "detach_crops", "part_batch")
+        wrong = [f"--{name.replace('_', '-')}" for name in joint_only if getattr(config, name)]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)} in the stage '{config.stage}'", "these in the stage 'joint' only")
     config = replace(config, **given)
     for name in ("epochs", "batch", "rate", "log_every", "validate_every"):
         if not getattr(config, name) > 0:
