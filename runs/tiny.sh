@@ -10,12 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-run/tiny}
 percent=${2:-100}
-openexpose=.venv-dev/bin/openexpose
-export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+export PATH="$PWD/.venv-dev/bin:$PATH" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 scaled() { echo $(($1 * percent / 100 > $2 ? $1 * percent / 100 : $2)); }
 
-render() { $openexpose synth --preset "$1" --count "$2" --seed 1 --out "$out/shards"; }
+render() { openexpose synth --preset "$1" --count "$2" --seed 1 --out "$out/shards"; }
 render people "$(scaled 800 20)" & people=$!
 render body "$(scaled 800 20)"
 render hands "$(scaled 800 20)"
@@ -23,7 +22,7 @@ wait $people
 render faces "$(scaled 800 20)" & faces=$!
 
 train() {
-    $openexpose train "$1" --recipe paper --data "$out/shards" --out "$out/$1" --steps "$2" --rate "$3" "${@:4}"
+    openexpose train "$1" --recipe paper --data "$out/shards" --out "$out/$1" --steps "$2" --rate "$3" "${@:4}"
 }
 small=(--trunk resnet18_w16 --batch 16 --validate-every "$(scaled 100 5)" --log-every "$(scaled 20 5)")
 train body "$(scaled 900 10)" 3e-4 "${small[@]}" & body=$!
@@ -35,8 +34,8 @@ wait $body
 train joint "$(scaled 150 6)" 1e-4 --weights "$out" --batch 8 --part-batch 8 --threads 2 \
     --validate-every "$(scaled 50 3)" --log-every "$(scaled 10 3)"
 
-$openexpose bundle --weights "$out" --out "$out/bundle-parts"
-$openexpose bundle --weights "$out/joint" --out "$out/bundle-joint"
+openexpose bundle --weights "$out" --out "$out/bundle-parts"
+openexpose bundle --weights "$out/joint" --out "$out/bundle-joint"
 for row in parts joint; do
-    $openexpose evaluate --protocol renders --data "$out/shards" --bundle "$out/bundle-$row" --json "$out/$row.json"
+    openexpose evaluate --protocol renders --data "$out/shards" --bundle "$out/bundle-$row" --json "$out/$row.json"
 done

@@ -69,7 +69,8 @@ class Evaluate:
         from openexpose.evaluation.renders import evaluate_renders, format_renders, write_renders
 
         people = read_rendered_people(self.data, self.split, limit=self.limit)
-        report = evaluate_renders(predictor, people, attention=self.attention, refinement=self.refine and predictor.refines)
+        refinement = self.refine and predictor.refines
+        report = evaluate_renders(predictor, people, attention=self.attention, refinement=refinement)
         print(format_renders(report))
         if self.json is not None:
             write_renders(self.json, report)

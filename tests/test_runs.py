@@ -1,0 +1,32 @@
+"""The recipe that CI can afford: ``runs/tiny.sh``, reduced to a few steps."""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_tiny_runs_from_renders_to_the_table(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", str(ROOT / "runs" / "tiny.sh"), str(tmp_path), "2"]
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for stage in ("body", "hand", "face", "joint"):
+        with (tmp_path / stage / "validation.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert rows and all(math.isfinite(float(row["loss"])) for row in rows), stage
+        assert list((tmp_path / stage / "sheets").glob("step_*.png")), stage
+    for part in ("body", "hand", "face"):
+        parts, joint = (tmp_path / folder / f"{part}.pt" for folder in (part, "joint"))
+        assert parts.is_file() and joint.is_file() and parts.read_bytes() != joint.read_bytes()
+    for row in ("parts", "joint"):
+        report = json.loads((tmp_path / f"{row}.json").read_text())
+        assert report, row
