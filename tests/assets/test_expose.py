@@ -251,6 +251,17 @@ def test_body_buffers_come_from_whom_one_says(files) -> None:
     np.testing.assert_array_equal(theirs["kintree_table"], mine["kintree_table"])
 
 
+def test_a_narrow_file_of_smplx_1_0_will_do(files, tmp_path: Path) -> None:
+    """20 columns: 10 of shape, then 10 of expression."""
+    arrays = toy_arrays()
+    narrow = save_arrays(tmp_path / "narrow.npz", arrays | {"shapedirs": arrays["shapedirs"][..., :20]})
+    buffers = read_released(files[0]).buffers
+    merged = merged_body_model(narrow, buffers, "checkpoint")["shapedirs"]
+    assert merged.shape[-1] == 20
+    np.testing.assert_allclose(merged[..., :10], buffers["shapedirs"].numpy())
+    np.testing.assert_allclose(merged[..., 10:], buffers["expr_dirs"].numpy())
+
+
 @pytest.mark.parametrize("source", ["file", "checkpoint"])
 def test_the_bundles_body_model_is_the_chosen_one(files, tmp_path: Path, source, monkeypatch) -> None:
     monkeypatch.setattr(expose, "export_plain_part", lambda *_: None)
@@ -269,7 +280,7 @@ def body_file(path: Path, **changes: np.ndarray) -> Path:
     ("change", "told"),
     [
         (lambda a: {"v_template": a["v_template"][:6890]}, "6890 vertices"),
-        (lambda a: {"shapedirs": a["shapedirs"][..., :20]}, "20 columns"),
+        (lambda a: {"shapedirs": a["shapedirs"][..., :16]}, "16 columns"),
         (lambda a: {"weights": a["weights"][:, :24]}, "'weights' of shape"),
         (lambda a: {"f": a["f"][:20], "lmk_faces_idx": a["lmk_faces_idx"] % 20,
                     "dynamic_lmk_faces_idx": a["dynamic_lmk_faces_idx"] % 20}, "'f' of shape"),

@@ -1,10 +1,14 @@
 """The trunk of hands and head, what all convolutional trunks share, and files of weights."""
 
+import argparse
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -246,3 +250,20 @@ def test_damaged_and_missing_files_are_refused(tmp_path, content):
         with pytest.raises(InputError, match=r"which does not load|not a file|something else") as error:
             read_trunk_file(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_numbers_of_numpy_beside_the_weights_are_read_over(tmp_path: Path) -> None:
+    state = {"fc.weight": torch.ones(2)}
+    beside = {"epoch": np.int64(3), "best": np.float64(0.5), "loss": np.float32(1.0)}
+    torch.save({"model": state, **beside}, tmp_path / "model.ckpt")
+    torch.testing.assert_close(read_trunk_file(tmp_path / "model.ckpt"), state)
+
+
+def test_a_file_with_more_than_weights_is_refused_with_the_way_to_rewrite_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    torch.save({"model": {"fc.weight": torch.ones(2)}, "options": argparse.Namespace(lr=1)}, path)
+    with pytest.raises(InputError, match="trust") as error:
+        read_trunk_file(path)
+    program = error.value.fix.split('python -c "')[1].rstrip('"')
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert set(read_trunk_file(tmp_path / "model.ckpt.weights")) == {"fc.weight"}

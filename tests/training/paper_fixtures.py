@@ -29,7 +29,7 @@ PARTS_OF_THE_BODY = ("body", "hand", "face")
 SPECS = RECIPES["paper"]
 _SIZE = 120
 _DEPTH_M = 1000.0
-_HALF_M = {"body": 1.3, "hand": 0.15, "face": 0.25}
+_HALF_M = {"body": 1.6, "hand": 0.15, "face": 0.25}
 _KINDS = {"people": 11, "hands": 22, "faces": 11}
 
 
@@ -46,6 +46,7 @@ def setup_of(part: str, augmentation: AugmentConfig = NO_AUGMENTATION, noise: bo
     return PartSetup(SPECS[part], PAPER_PARTS[part], model_of(part), augmentation, mean, noise)
 
 
+@cache
 def labelled(part: str, seed: int = 0, *, left: bool = False, expression: float = 1.0, dot: int | None = None) -> Sample:
     """A person seen from a kilometre away, so that a weak-perspective camera is exact; labels agree with the free body.
 
@@ -56,7 +57,7 @@ def labelled(part: str, seed: int = 0, *, left: bool = False, expression: float 
         expression: standard deviation of the expression's coefficients.
         dot: draw a soft dot at this keypoint (of the 144) instead of noise.
     """
-    rng, model = np.random.default_rng([seed, 7]), load_body_model(num_betas=10, num_expression=10)
+    rng, model = np.random.default_rng([seed, 7]), model_of("body")
     rotvecs = 0.25 * rng.normal(size=(1, 55, 3))
     rotvecs[0, 23:25] = 0.0  # the paper's networks know nothing of the eyes
     rotvecs[0, 0] += [np.pi, 0.0, 0.0]

@@ -43,7 +43,8 @@ _BUFFERS = {
     "dynamic_lmk_b_coords": "dynamic_lmk_bary_coords",
 }
 """Body-model buffers of a checkpoint and the keys of an SMPL-X file that they replace."""
-_EXPRESSION_COLUMN = 300
+_COLUMNS = {False: 10, True: 300}
+"""Where an SMPL-X file's expression directions begin: in narrow files (SMPL-X 1.0), and in those of 400 columns."""
 _EXTRAS = (
     *(f"smplx.{name}" for name in ("backbone.stage4.", "keyp_loss.", "body_loss.", "hand_loss.", "head_loss.")),
     *("smplx.body_model.", "smplx.hand_cropper.", "smplx.head_cropper.", "smplx.points_to_crops."),
@@ -137,7 +138,7 @@ def merged_body_model(file: Path, buffers: Mapping[str, Tensor], source: BodyBuf
     Raises:
         InputError: the file is no SMPL-X model, or not of the checkpoint's topology.
     """
-    load_body_model(file, num_betas=100, num_expression=50)
+    load_body_model(file, num_betas=10, num_expression=10)
     arrays = _number_arrays(file)
     if source == "file":
         return arrays
@@ -150,7 +151,7 @@ def merged_body_model(file: Path, buffers: Mapping[str, Tensor], source: BodyBuf
         _check_shape(file, key, arrays, value)
         arrays[key] = value.astype(arrays[key].dtype)
     arrays["shapedirs"] = arrays["shapedirs"].copy()
-    for name, column in (("shapedirs", 0), ("expr_dirs", _EXPRESSION_COLUMN)):
+    for name, column in (("shapedirs", 0), ("expr_dirs", _COLUMNS[arrays["shapedirs"].shape[-1] >= 400])):
         if name in buffers:
             value = buffers[name].numpy()
             _check_shape(file, "shapedirs", {"shapedirs": arrays["shapedirs"][..., : value.shape[-1]]}, value)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -227,6 +228,22 @@ def load_trunk_weights(trunk: ConvTrunk, state: Mapping[str, Tensor], *, headles
                 value.copy_(state[name])
 
 
+_NUMBERS: list[Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
+]
+"""numpy's numbers, which training programs leave beside the weights: plain data."""
+
+
+_REWRITE = (
+    "If it holds more than weights and you trust where it comes from, rewrite it once (this runs what it holds): "
+    "python -c \"import torch; "
+    "torch.save({{'model': torch.load('{0}', weights_only=False)['model']}}, '{0}.weights')\""
+)
+
+
 def read_trunk_file(path: Path) -> dict[str, Tensor]:
     """Read weights from a .pth or .ckpt file without running code of it: name -> weights.
 
@@ -239,10 +256,12 @@ def read_trunk_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"'{path}', which is not a file", expected)
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"'{path}', which does not load ({reason})", expected) from None
+        fix = _REWRITE.format(path) if "weights_only" in str(error) or "Unsupported" in str(error) else ""
+        raise InputError(f"'{path}', which does not load ({reason})", expected, fix) from None
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
