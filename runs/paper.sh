@@ -3,12 +3,12 @@
 # exports both results and measures them on annotated photos. Interrupted runs go on where they were: give the same
 # command again.
 #
-#     TORCH="torch" make .venv-dev && runs/paper.sh DATA [OUT] [GPUS]      # GPUS 0: processor; default 1
+#     make .venv-dev && runs/paper.sh DATA [OUT] [GPUS]      # with a torch that sees the GPUs. 0: processor. Default 1
 #
 # NOT RUN TO THE END: neither these data sets nor a GPU were at hand. What was done: every command below was read by the
-# command line (a dry run of the flags), and the same stages run in small, on renders, in runs/tiny.sh. Times, rates and
-# numbers of epochs are those of `openexpose train` and unproven. Batches are 48 bodies, 64 hands and 64 faces of all
-# GPUs together, so GPUS must divide 16.
+# command line (a dry run of the flags), and the same stages run in small, on renders, in runs/tiny.sh. Rates and epochs
+# are the defaults of `openexpose train` and unproven. Batches are 48 bodies, 64 hands and 64 faces, shared by all GPUs,
+# so that GPUS must divide 16.
 #
 # DATA holds what you got from its authors, under their terms (docs/data.md says more; most forbid commercial use, also
 # of what is trained on them). Numbers are about what to expect.

@@ -14,7 +14,7 @@ from openexpose.cli import main as cli
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
-VERBS = ("Predict", "Evaluate", "Synth", "Train", "Bundle", "Assets")
+VERBS = ("Predict", "Evaluate", "Synth", "Data", "Train", "Bundle", "ImportExpose", "Assets")
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -51,7 +51,7 @@ def test_commands_are_understood(source: str, words: list[str], monkeypatch: pyt
     for verb in VERBS:
         monkeypatch.setattr(getattr(cli, verb), "run", lambda self: ran.append(type(self).__name__) or 0)
     assert cli.main(words) == 0
-    assert ran == [words[0].capitalize()]
+    assert ran == ["".join(word.capitalize() for word in words[0].split("-"))]
 
 
 def test_the_readme_shows_commands() -> None:

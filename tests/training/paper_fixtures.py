@@ -1,5 +1,6 @@
 """Small data for the paper's recipe: people with exactly known labels, rendered shards, one-layer networks."""
 
+import copy
 import io
 import tempfile
 from dataclasses import replace
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tests.nets.tiny_paper import TinyTrunk
@@ -17,19 +19,32 @@ from openexpose.body.mesh import joint_transforms, keypoints
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.data.augment import NO_AUGMENTATION, AugmentConfig
 from openexpose.data.sample import Sample
-from openexpose.geometry.rotation import rotvec_to_matrix
-from openexpose.nets.paper import PAPER_PARTS, TRUNKS, PaperPartConfig, build_paper_part, paper_mean, save_paper_part
+from openexpose.geometry.camera import fit_weak
+from openexpose.geometry.rotation import matrix_to_sixd, rotvec_to_matrix
+from openexpose.nets.paper import (
+    PAPER_PARTS,
+    TRUNKS,
+    PaperPartConfig,
+    build_paper_part,
+    load_paper_part,
+    paper_mean,
+    save_paper_part,
+)
 from openexpose.people import zero_pose
 from openexpose.predict.parts import RECIPES
 from openexpose.synth.dataset import render_shard
 from openexpose.synth.person import build_stage
-from openexpose.training.examples import PartSetup
+from openexpose.training.examples import PartSetup, part_example
+from openexpose.training.joint import JointTask
+from openexpose.training.mixture import Mixture
+from openexpose.training.recipes import DataSet, TrainConfig, find_weights
 
 PARTS_OF_THE_BODY = ("body", "hand", "face")
 SPECS = RECIPES["paper"]
 _SIZE = 120
 _DEPTH_M = 1000.0
 _HALF_M = {"body": 1.6, "hand": 0.15, "face": 0.25}
+_KEPT = tempfile.TemporaryDirectory(prefix="rendered-")
 _KINDS = {"people": 11, "hands": 22, "faces": 11}
 
 
@@ -47,7 +62,9 @@ def setup_of(part: str, augmentation: AugmentConfig = NO_AUGMENTATION, noise: bo
 
 
 @cache
-def labelled(part: str, seed: int = 0, *, left: bool = False, expression: float = 1.0, dot: int | None = None) -> Sample:
+def labelled(
+    part: str, seed: int = 0, *, left: bool = False, expression: float = 1.0, dot: int | None = None
+) -> Sample:
     """A person seen from a kilometre away, so that a weak-perspective camera is exact; labels agree with the free body.
 
     Args:
@@ -88,8 +105,9 @@ def labelled(part: str, seed: int = 0, *, left: bool = False, expression: float 
 
 
 def picture(seed: int, dot: np.ndarray | None = None) -> bytes:
-    """A PNG file of noise, or of a soft dot, width 2 px, at a place (x, y)."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (_SIZE, _SIZE, 3), np.uint8)
+    """A PNG file of noise of some colour, or of a soft dot, width 2 px, at a place (x, y)."""
+    rng = np.random.default_rng(seed)
+    pixels = (rng.integers(0, 256, (_SIZE, _SIZE, 3)) * rng.uniform(0.1, 1.0, 3)).astype(np.uint8)
     if dot is not None:
         y, x = np.mgrid[:_SIZE, :_SIZE] + 0.5
         soft = np.exp(-0.125 * ((x - dot[0]) ** 2 + (y - dot[1]) ** 2))
@@ -110,23 +128,69 @@ def planar(sample: Sample) -> Sample:
 @cache
 def rendered() -> Path:
     """A folder of rendered people, hands and faces, a few of them held out."""
-    folder, stage = Path(tempfile.mkdtemp(prefix="rendered-")), build_stage()
+    folder, stage = Path(_KEPT.name), build_stage()
     for kind, count in _KINDS.items():
         render_shard(kind, 0, 0, count, folder / f"{kind}-0-00000.npz", stage)
     return folder
 
 
-def add_tiny_trunk() -> None:
-    """Make the name ``tiny`` known as a trunk of one layer."""
-    TRUNKS["tiny"] = lambda side: TinyTrunk(side, 8)
+def add_tiny_trunk(patch: pytest.MonkeyPatch) -> None:
+    """Make the name ``tiny`` stand for a trunk of one layer."""
+    patch.setitem(TRUNKS, "tiny", lambda side: TinyTrunk(side, 8))
 
 
 def write_weights(folder: Path, seed: int = 0) -> Path:
     """Weights of three networks with one-layer trunks, which look at the picture; a run folder for each."""
-    add_tiny_trunk()
     torch.manual_seed(seed)
-    for part in PARTS_OF_THE_BODY:
-        net = build_paper_part(part, "tiny")
-        nn.init.normal_(net.regressor.output_layer.weight, std=2e-3)
-        save_paper_part(folder / part / f"{part}.pt", net, PaperPartConfig(part, "tiny"), {"made": "by a test"})
+    with pytest.MonkeyPatch.context() as patch:
+        add_tiny_trunk(patch)
+        for part in PARTS_OF_THE_BODY:
+            net = build_paper_part(part, "tiny")
+            nn.init.normal_(net.regressor.output_layer.weight, std=2e-3)
+            save_paper_part(folder / part / f"{part}.pt", net, PaperPartConfig(part, "tiny"), {"made": "by a test"})
     return folder
+
+
+def states_of(folder: Path) -> dict[str, torch.Tensor]:
+    """All weights of a run folder, or of a folder of those."""
+    found = {}
+    for part in PARTS_OF_THE_BODY:
+        net, _, _ = load_paper_part(find_weights(folder, part), part)
+        found |= {f"{part}.{name}": value for name, value in net.state_dict().items()}
+    return found
+
+
+def joint_config(weights: Path | None, out: Path, **changes: object) -> TrainConfig:
+    """Two steps of joint training on the rendered pictures."""
+    data = (DataSet("synthetic", rendered()),)
+    known = {"batch": 2, "part_batch": 2, "steps": 2, "rate": 1e-4, "log_every": 1, "validate_every": 2}
+    return TrainConfig("joint", data, out, recipe="paper", weights=weights, **(known | changes))
+
+
+def copied_task(
+    base: JointTask,
+    samples: list[Sample] | None = None,
+    augmentation: AugmentConfig = NO_AUGMENTATION,
+    **changes: object,
+) -> JointTask:
+    """A copy of a task, in evaluation, with people with exact labels: the samples, or three."""
+    mixtures = {name: Mixture([[labelled(name, k) for k in range(3)]], 0.25) for name in base.mixtures}
+    mixtures["body"] = Mixture([samples or [labelled("body", k) for k in range(3)]], 0.25)
+    setups = {name: replace(setup, augmentation=augmentation) for name, setup in base.setups.items()}
+    module = copy.deepcopy(base.module).eval()
+    return JointTask(replace(base.config, **changes), setups, module, mixtures, [])
+
+
+def answer_with(task: JointTask, sample: Sample, seed: int) -> None:
+    """Make the body network answer draw 0 of the task, the sample, with the truth; hand and face change nothing."""
+    setup = task.setups["body"]
+    spec = setup.spec
+    _, target, _ = part_example(setup, sample, np.random.default_rng([seed, 0]))
+    pelvis = keypoints(setup.model, target["pose"][None], target["betas"][None], target["expression"][None])[0][0]
+    camera = fit_weak(target["points"] - target["points"][0] + pelvis * spec.from_origin, target["projected"])
+    sixd = matrix_to_sixd(target["pose"][list(spec.pose_slots)]).ravel()
+    raw = np.log(np.expm1(camera[:1]))
+    vector = np.concatenate([sixd, target["betas"], target["expression"], raw, camera[1:]])
+    task.module.net.parts["body"].regressor.mean.copy_(torch.from_numpy(vector))
+    for part in task.module.net.parts.values():
+        nn.init.zeros_(part.regressor.output_layer.weight)

@@ -44,7 +44,8 @@ class ListData:
         from openexpose.data.check import READERS
 
         for name, reader in READERS.items():
-            print(f"{name}: {' '.join((reader.__doc__ or '').split(chr(10) + chr(10))[0].split())}")
+            summary = " ".join((reader.__doc__ or "").split("\n\n")[0].split())
+            print(f"{name}: {summary.replace(':func:', '').replace('`', '')}")
         return 0
 
 

@@ -72,8 +72,12 @@ class Findings:
         return not (self.missing or self.damaged)
 
 
-def read_dataset(dataset: str, folder: Path, split: str = "train") -> Reading:
+def read_dataset(dataset: str, folder: Path, split: str = "train", body: Path | None = None) -> Reading:
     """Read a data set by its name in ``READERS``.
+
+    Args:
+        body: the user's SMPL-X file: shards rendered with it can be read, and FreiHAND's fingers get their rotations
+            from its mean hand.
 
     Raises:
         InputError: no such data set or folder, or the folder does not hold it.
@@ -83,6 +87,10 @@ def read_dataset(dataset: str, folder: Path, split: str = "train") -> Reading:
         raise InputError(f"the data set {dataset!r}", f"one of {', '.join(READERS)}")
     if not folder.is_dir():
         raise InputError(f"no folder '{folder}'", f"the folder of {dataset}", "Check the path.")
+    if body is not None and dataset == "synthetic":
+        return read_synthetic(folder, split, body=body)
+    if body is not None and dataset == "freihand":
+        return read_freihand(folder, split, hand_mean=body)
     return reader(folder, split)
 
 

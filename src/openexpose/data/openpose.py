@@ -9,7 +9,7 @@ from jaxtyping import Float
 from openexpose.body.keypoints import IBUG68
 from openexpose.data.arrays import read_json
 from openexpose.data.gathering import People, check_folder, combine, labelled
-from openexpose.data.reading import Reading
+from openexpose.data.reading import Reading, check_split
 from openexpose.data.skeletons import BODY25, OPENPOSE_LEFT_HAND, OPENPOSE_RIGHT_HAND, to_keypoints
 from openexpose.errors import InputError
 
@@ -35,12 +35,13 @@ def read_openpose(folder: Path, split: str = "train") -> Reading:
 
     Args:
         folder: the folder.
-        split: has no meaning here; everything is read.
+        split: there is ``train`` only: everything is read.
 
     Raises:
         InputError: no such files. A file or person that does not read is skipped with a sentence.
     """
     check_folder(folder)
+    check_split(split, ("train",), "OpenPose's output")
     places = [folder / name for name in ("keypoints", "openpose", "json", ".")]
     paths = next((found for place in places if (found := sorted(place.glob("*_keypoints.json")))), [])
     if not paths:

@@ -239,7 +239,7 @@ _NUMBERS: list[Any] = [
 
 _REWRITE = (
     "If it holds more than weights and you trust where it comes from, rewrite it once (this runs what it holds): "
-    "python -c \"import torch; "
+    'python -c "import torch; '
     "torch.save({{'model': torch.load('{0}', weights_only=False)['model']}}, '{0}.weights')\""
 )
 

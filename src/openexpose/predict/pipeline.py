@@ -147,7 +147,7 @@ class Predictor:
         else:
             people = self._lone_part(pixels, boxes, camera, part, watch)
         self.timings = watch.seconds
-        return people
+        return replace(people, body_model="freebody" if self.config.body_model == "freebody" else "smplx")
 
     def keypoints(self, people: People) -> Float[Array, "people 144 3"]:
         """The 144 named joints in the camera frame, metres."""

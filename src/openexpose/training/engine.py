@@ -205,6 +205,8 @@ class _Training:
             with prefetch(make, self.step, config.steps, config.workers, pin=config.device == "cuda") as batches:
                 if self.processes.first:  # after the workers have started: they should not inherit its threads
                     self.files = RunFiles(config.out, self.step)
+                if not self.step:
+                    self._validate()
                 scores = self._steps(batches, stop)
             self._save()
             if self.step % config.validate_every or not scores:
@@ -264,10 +266,8 @@ class _Training:
             self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.schedule:
-            with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", "Detected call of `lr_scheduler.step"
-                )  # the first step may be skipped
+            with warnings.catch_warnings():  # the first step may be skipped
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
                 self.schedule.step()
         self.step += 1
         self.images += counts[2]

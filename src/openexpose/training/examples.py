@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from openexpose.body.keypoints import PARTS
+from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
 from openexpose.data.augment import AugmentConfig, CropLabels, augmented_crop, draw, flip, labels_in_crop, training_crop
 from openexpose.data.sample import Sample
@@ -214,7 +216,9 @@ def target_rows(setup: PartSetup, labels: CropLabels, sample: Sample) -> dict[st
     faces_share = {("flame", "smplx"), (setup.coefficients, setup.coefficients)}  # SMPL-X has FLAME's expressions
     expression_known = sample.expression is not None and (sample.coefficients, setup.coefficients) in faces_share
     pose = zero_pose(1)[0] if labels.pose is None else labels.pose
-    points = np.zeros((144, 4)) if labels.points_m is None else labels.points_m
+    points = labels.points_m
+    if points is None:
+        points = _posed_points(setup, pose, labels.pose_valid, sample) if betas_known else np.zeros((144, 4))
     return {
         "pose": pose,
         "pose_weight": labels.pose_valid * float(labels.pose is not None),
@@ -228,6 +232,19 @@ def target_rows(setup: PartSetup, labels: CropLabels, sample: Sample) -> dict[st
         "visible": labels.keypoints[chosen, 2],
         "camera": np.array([1.0, 0.0, 0.0]),
     }
+
+
+def _posed_points(
+    setup: PartSetup, pose: Float[Array, "55 3 3"], valid: Array, sample: Sample
+) -> Float[Array, "144 4"]:
+    """3D keypoints of a fitted body whose data set tells none: the body model in the fit's pose. Body points only."""
+    points = np.zeros((144, 4))
+    if sample.part == "body" and valid[:22].all():
+        num_betas, num_expression = setup.spec.model_size
+        betas, expression = _padded(sample.betas, num_betas), np.zeros(num_expression)
+        points[:, :3] = keypoints(setup.model, pose[None], betas[None], expression[None])[0]
+        points[PARTS["body"], 3] = 1.0
+    return points
 
 
 def _padded(values: Array | None, count: int) -> Float[Array, "count"]:

@@ -51,7 +51,7 @@ from openexpose.training.part_task import (
     fixed_samples,
     keypoint_errors,
     milestones,
-    read_part,
+    read_parts,
     share,
 )
 from openexpose.training.picture import draw_keypoints, tile
@@ -281,14 +281,11 @@ def joint_task(config: TrainConfig) -> tuple[JointTask, int]:
     specs, paper = RECIPES[config.recipe], config.recipe == "paper"
     net = _paper_net(config) if paper else _default_net(config)
     net.detach_crops = config.detach_crops
-    mixtures: dict[str, Mixture] = {}
-    mixtures["body"], held_out = read_part(config.data, "body", config.seed)
+    read = read_parts(config, list(specs) if config.part_batch else ["body"])
+    mixtures, held_out = {name: mixture for name, (mixture, _) in read.items()}, read["body"][1]
     setups = {}
-    for name, spec in specs.items():
-        if name != "body" and not config.part_batch:
-            continue
-        if name != "body":
-            mixtures[name], _ = read_part(config.data, name, config.seed)
+    for name in mixtures:
+        spec = specs[name]
         model = load_body_model(config.body_model, num_betas=spec.model_size[0], num_expression=spec.model_size[1])
         part = net.parts[name]
         mean = part.regressor.mean.numpy().astype(float) if isinstance(part, PartNet) else np.zeros(spec.size)

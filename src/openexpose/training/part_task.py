@@ -35,7 +35,7 @@ from openexpose.training.examples import PartBatch, PartSetup, part_batch, part_
 from openexpose.training.mixture import PLANAR_SHARE, Mixture
 from openexpose.training.picture import draw_keypoints, tile
 from openexpose.training.prefetch import to_device
-from openexpose.training.recipes import DataSet, TrainConfig, find_weights
+from openexpose.training.recipes import TrainConfig, find_weights
 
 Array = np.ndarray
 
@@ -161,7 +161,7 @@ def part_task(config: TrainConfig) -> tuple[PartTask, int]:
     net, trunk = _network(config)
     num_betas, num_expression = net.spec.model_size
     model = load_body_model(config.body_model, num_betas=num_betas, num_expression=num_expression)
-    training, held_out = read_part(config.data, part, config.seed)
+    training, held_out = read_parts(config, [part])[part]
     augmentation = AUGMENTATIONS[part] if config.augment else NO_AUGMENTATION
     mean = net.regressor.mean.numpy().astype(float)
     setup = PartSetup(net.spec, PAPER_PARTS[part], model, augmentation, mean, noise=config.augment)
@@ -189,22 +189,28 @@ def _network(config: TrainConfig) -> tuple[PartNet, str]:
     return net, config.trunk or PAPER_TRUNKS[config.stage]
 
 
-def read_part(data: Sequence[DataSet], part: str, seed: int) -> tuple[Mixture, list[Sample]]:
-    """Training mixture and held-out samples of a part from data sets.
+def read_parts(config: TrainConfig, parts: Sequence[str]) -> dict[str, tuple[Mixture, list[Sample]]]:
+    """Training mixture and held-out samples of each part from the data sets, each of which is read once.
 
     Raises:
-        InputError: a data set cannot be read, or none has pictures of the part.
+        InputError: a data set cannot be read, or none has pictures of a part.
     """
-    sets, held_out = [], []
-    for one in data:
-        sets.append(_of_part(read_dataset(one.name, one.folder, "train").samples, part))
+    sets: dict[str, list[list[Sample]]] = {part: [] for part in parts}
+    held_out: dict[str, list[Sample]] = {part: [] for part in parts}
+    for one in config.data:
+        samples = read_dataset(one.name, one.folder, "train", config.body_model).samples
+        for part in parts:
+            sets[part].append(_of_part(samples, part))
         try:
-            held_out += _of_part(read_dataset(one.name, one.folder, "val").samples, part)
+            samples = read_dataset(one.name, one.folder, "val", config.body_model).samples
         except InputError:  # a data set without a split of that name
             continue
-    if not any(sets):
-        raise InputError(f"data without a picture of a {part}", "at least one data set of that part")
-    return Mixture(sets, PLANAR_SHARE[part], seed), held_out
+        for part in parts:
+            held_out[part] += _of_part(samples, part)
+    for part in parts:
+        if not any(sets[part]):
+            raise InputError(f"data without a picture of a {part}", "at least one data set of that part")
+    return {part: (Mixture(sets[part], PLANAR_SHARE[part], config.seed), held_out[part]) for part in parts}
 
 
 def _of_part(samples: Sequence[Sample], part: str) -> list[Sample]:
