@@ -106,8 +106,7 @@ def test_the_truth_has_no_loss(make_task: MakeTask, from_origin: bool, flipped: 
         assert len(ours) > 15
         points = [name for name in ours if "projected" in name or "points3d" in name or name.startswith("crop")]
         for name, value in ours.items():
-            limit = 0.02 * 144 if name in points and flipped else 0.3 if name in points else 0.02
-            assert value < limit, name
+            assert value < ((2.9 if flipped else 0.3) if name in points else 0.02), name
 
 
 def test_the_hands_of_the_truth_are_told_apart_from_wrong_ones(make_task: MakeTask) -> None:
@@ -151,9 +150,8 @@ def test_the_weak_camera_projects_as_in_the_crop(make_task: MakeTask, from_origi
 def test_the_pinhole_camera_projects_the_body_into_the_picture(make_task: MakeTask) -> None:
     task = make_task(augmentation=replace(AUGMENTATIONS["body"], cut_probability=0.0), batch=2)
     module = JointModule(task.module.net, {}, weak=False, freeze_body=False).eval()
-    batch = replace(task.batch(0, 0, 1), alone={})
-    focal = torch.full((2,), 150.0)
-    batch = replace(batch, bodies=replace(batch.bodies, focal_px=focal))
+    bodies = replace(task.batch(0, 0, 1).bodies, focal_px=torch.full((2,), 150.0))
+    batch = JointBatch(bodies, {})
     with torch.no_grad():
         whole, crops, camera = module.look(batch)
         answer = module.answer(whole, whole.pose)
@@ -277,7 +275,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(weights: Path, tmp_path: Pat
     scores = train(joint_config(weights, tmp_path / "whole", steps=5))
     train(joint_config(weights, tmp_path / "parts", steps=3))
     train(joint_config(weights, tmp_path / "parts", steps=5))
-    one, other, before = (states_of(tmp_path / name) for name in ("whole", "parts", "../" + weights.name))
+    one, other, before = states_of(tmp_path / "whole"), states_of(tmp_path / "parts"), states_of(weights)
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "parts")
     changed = {name.split(".")[0] for name in one if not torch.equal(one[name], before[name])}
@@ -315,9 +313,7 @@ def test_two_processes_see_together_what_one_sees(make_task: MakeTask) -> None:
     task = make_task(augmentation=AUGMENTATIONS["body"], batch=4, part_batch=2)
     one, two = task.batch(3, 0, 1), [task.batch(3, rank, 2) for rank in (0, 1)]
     assert one.bodies.names == two[0].bodies.names + two[1].bodies.names and len(one.names) == 8
-    torch.testing.assert_close(
-        one.bodies.target.projected, torch.cat([half.bodies.target.projected for half in two]), rtol=0, atol=0
-    )
+    assert torch.equal(one.bodies.target.projected, torch.cat([half.bodies.target.projected for half in two]))
     for name, part in one.alone.items():
         assert torch.equal(part.image, torch.cat([half.alone[name].image for half in two]))
         assert torch.equal(part.start, torch.cat([half.alone[name].start for half in two]))
@@ -380,9 +376,7 @@ def test_impossible_settings_are_told(weights: Path, tmp_path: Path) -> None:
     broken.mkdir()
     for part, source in {"body": "hand", "hand": "hand", "face": "face"}.items():
         (broken / f"{part}.pt").write_bytes((weights / source / f"{source}.pt").read_bytes())
-    lone = tmp_path / "lone"
-    lone.mkdir()
-    (lone / "people-0-00000.npz").write_bytes((rendered() / "people-0-00000.npz").read_bytes())
+    (broken / "people-0-00000.npz").write_bytes((rendered() / "people-0-00000.npz").read_bytes())
     cases: list[tuple[dict[str, object], str]] = [
         ({"weights": None}, "without --weights"),
         ({"weights": tmp_path}, "without body.pt"),
@@ -390,7 +384,7 @@ def test_impossible_settings_are_told(weights: Path, tmp_path: Path) -> None:
         ({"recipe": "default"}, "does not load"),
         ({"recipe": "default", "body_model": tmp_path / "SMPLX.npz"}, "--body-model with the recipe 'default'"),
         ({"body_model": tmp_path / "SMPLX.npz"}, "not a file"),
-        ({"data": (DataSet("synthetic", lone),)}, "without a picture of a hand"),
+        ({"data": (DataSet("synthetic", broken),)}, "without a picture of a hand"),
         ({"data": (DataSet("synthetic", tmp_path / "nothing"),)}, "no folder"),
     ]
     for changes, message in cases:

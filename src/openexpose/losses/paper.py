@@ -1,7 +1,7 @@
 """The losses of the paper's recipe (eq. 6-12), in the forms and with the weights of its released training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -42,8 +42,6 @@ class PaperWeights:
     """3D keypoints, L1 in metres: from the middle of the hips in a body, from the root joint in a hand or face."""
     points3d_hands: float = 0.0
     points3d_face: float = 0.0
-    points3d_from: int = 0
-    """Iteration from which 3D keypoints count: see :meth:`at`."""
     global_orient: float = 1.0
     """Slot 0: orientation of the body, hand or head."""
     body_pose: float = 1.0
@@ -63,16 +61,10 @@ class PaperWeights:
     trust_keypoints: bool = True
     """Fingers, jaw and expression are weighted with the mean confidence of the hand's or face's 2D keypoints."""
 
-    def at(self, iteration: int) -> "PaperWeights":
-        """The weights at an iteration: without 3D keypoints before ``points3d_from``."""
-        if iteration >= self.points3d_from:
-            return self
-        return replace(self, points3d_body=0.0, points3d_hands=0.0, points3d_face=0.0)
-
 
 PAPER_WEIGHTS: dict[str, PaperWeights] = {
     "body": PaperWeights(),
-    "hand": PaperWeights(points3d_hands=1.0, points3d_from=500_000, betas=1.0),
+    "hand": PaperWeights(points3d_hands=1.0, betas=1.0),
     "face": PaperWeights(betas=1.0),
 }
 """The released weights for pictures of whole bodies, hands alone and faces alone."""

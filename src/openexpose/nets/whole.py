@@ -105,9 +105,11 @@ class WholeBodyNet(nn.Module):
         found = self._find(pictures, boxes) if isinstance(boxes, Tensor) else self._look(pictures, "body", boxes)
         body = self._answer("body", *found)
         pose, transl = place_body(self.layer, self._net("body").spec, body.parameters, body.crops, camera)
-        estimate = body.parameters if camera.weak else replace(body.parameters, pose=pose, sixd=None)
+        # Conditions are in the picture's frame, as the pose is; the weak camera projects in the crop's.
+        estimate = replace(body.parameters, pose=pose, sixd=body.parameters.sixd if camera.weak else None)
         whole = WholeBody(pose, estimate.betas, estimate.expression, transl, pose, {"body": body}, {})
-        regions = self.attend(estimate, body.crops, transl, camera) if attention else {}
+        seen_as = body.parameters if camera.weak else estimate
+        regions = self.attend(seen_as, body.crops, transl, camera) if attention else {}
         for network in ("hand", "face"):
             attended = {part: regions[part][0] for part in regions if ATTENDED[part] == network}
             looks, seen_alone = self._look_together(pictures, network, attended, alone.get(network))

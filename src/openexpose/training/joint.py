@@ -153,7 +153,7 @@ class JointModule(nn.Module):
             module = self.alone[name]
             if isinstance(module, PartModule):
                 vector = module.net.regressor(whole.alone[name], part.start)[-1]
-                terms |= _named(name, module.terms(vector, part.target, part.step))
+                terms |= _named(name, module.terms(vector, part.target))
         return terms
 
     def answer(self, whole: WholeBody, pose: Float[Tensor, "n 55 3 3"]) -> Decoded:

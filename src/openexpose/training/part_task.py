@@ -64,14 +64,14 @@ class PartModule(nn.Module):
         """The paper's terms (eq. 6-12) of the last stage."""
         with trunks_only([self.net], batch.image.device):
             _, stages = self.net(batch.image, batch.start)
-            return self.terms(stages[-1], batch.target, batch.step)
+            return self.terms(stages[-1], batch.target)
 
-    def terms(self, vector: Float[Tensor, "n size"], target: PartTarget, step: int) -> dict[str, Term]:
+    def terms(self, vector: Float[Tensor, "n size"], target: PartTarget) -> dict[str, Term]:
         """The terms of an answer."""
         spec = self.net.spec
         answer = decode(vector.float(), spec)
         points, projected = posed(self.layer, answer, spec)
-        return paper_terms(answer, points, projected, target, spec, PAPER_WEIGHTS[spec.name].at(step))
+        return paper_terms(answer, points, projected, target, spec, PAPER_WEIGHTS[spec.name])
 
 
 def posed(layer: BodyLayer, answer: Decoded, spec: PartSpec) -> tuple[Float[Tensor, "n k 3"], Float[Tensor, "n k 2"]]:
@@ -110,7 +110,7 @@ class PartTask:
             count += len(batch.names)
             spec, target = self.setup.spec, batch.target
             vector = self.module.net(batch.image, batch.start)[1][-1]
-            terms = self.module.terms(vector, target, 10**9)
+            terms = self.module.terms(vector, target)
             answer = decode(vector, spec)
             points, projected = posed(self.module.layer, answer, spec)
             scores = {"loss": float(sum(term.value for term in terms.values()))}
