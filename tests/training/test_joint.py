@@ -38,8 +38,9 @@ from openexpose.nets.decode import project_weak
 from openexpose.nets.paper import load_paper_part
 from openexpose.nets.whole import ATTENDED
 from openexpose.training.engine import EngineConfig, run
-from openexpose.training.joint import JointBatch, JointModule, JointTask, joint_task, overlap, true_crops
+from openexpose.training.joint import JointBatch, JointModule, JointTask, joint_task
 from openexpose.training.recipes import DataSet, train
+from openexpose.training.truth import overlap, true_crops
 
 TURNED = AugmentConfig(flip_probability=0.0, rotation_probability=1.0, channel_noise=0.0)
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "default"
@@ -96,7 +97,7 @@ def test_the_truth_has_no_loss(make_task: MakeTask, from_origin: bool, flipped: 
         answer_with(task, sample, seed)
         batch = task.batch(0, 0, 1)
         with torch.no_grad():
-            whole, crops, _ = task.module.look(batch)
+            whole, crops, _ = task.module.look(batch, gated=True)
             terms = {name: float(term.value) for name, term in task.module(batch).items()}
         assert abs(float(batch.bodies.angle_rad[0])) > 1e-3
         assert all(bool(whole.answers[part].used.all()) for part in ATTENDED), "crops at the true places are used"
@@ -133,7 +134,7 @@ def test_the_weak_camera_projects_as_in_the_crop(make_task: MakeTask, from_origi
     part.spec = replace(part.spec, from_origin=from_origin)
     batch = task.batch(0, 0, 1)
     with torch.no_grad():
-        whole, crops, camera = module.look(batch)
+        whole, crops, camera = module.look(batch, gated=True)
         points, projected = module.posed(module.answer(whole, whole.own_pose), whole, crops, camera)
         answer = whole.answers["body"].parameters
         own = module.net.layer.keypoints(answer.pose, answer.betas, answer.expression)
@@ -153,7 +154,7 @@ def test_the_pinhole_camera_projects_the_body_into_the_picture(make_task: MakeTa
     bodies = replace(task.batch(0, 0, 1).bodies, focal_px=torch.full((2,), 150.0))
     batch = JointBatch(bodies, {})
     with torch.no_grad():
-        whole, crops, camera = module.look(batch)
+        whole, crops, camera = module.look(batch, gated=True)
         answer = module.answer(whole, whole.pose)
         _, projected = module.posed(answer, whole, crops, camera)
     rows = (value.numpy() for value in (answer.pose, answer.betas, answer.expression))
@@ -167,7 +168,7 @@ def test_the_pinhole_camera_projects_the_body_into_the_picture(make_task: MakeTa
 def test_a_merged_pose_goes_with_the_merged_expression(make_task: MakeTask) -> None:
     task = make_task()
     with torch.no_grad():
-        whole, _, _ = task.module.look(task.batch(0, 0, 1))
+        whole, _, _ = task.module.look(task.batch(0, 0, 1), gated=True)
     body = whole.answers["body"].parameters
     assert torch.equal(task.module.answer(whole, whole.own_pose).expression, body.expression)
     assert torch.equal(task.module.answer(whole, whole.pose).expression, whole.expression)
@@ -196,7 +197,7 @@ def test_crops_away_from_the_truth_are_not_used(make_task: MakeTask) -> None:
         answer_with(task, sample, 0)
         task.module.net.parts["body"].regressor.mean[-2] += shift
         with torch.no_grad():
-            whole, crops, _ = task.module.look(task.batch(0, 0, 1))
+            whole, crops, _ = task.module.look(task.batch(0, 0, 1), gated=True)
         true = true_crops(task.module.net, task.batch(0, 0, 1).bodies.target, crops)
         for part in ATTENDED:
             near = float(overlap(whole.answers[part].crops, true[part][0])) >= MIN_BOX_OVERLAP
@@ -220,7 +221,7 @@ def test_parts_without_labels_are_not_used_and_few_labels_suffice(make_task: Mak
         task = make_task([marked], batch=1)
         answer_with(task, sample, 0)
         with torch.no_grad():
-            whole, _, _ = task.module.look(task.batch(0, 0, 1))
+            whole, _, _ = task.module.look(task.batch(0, 0, 1), gated=True)
         assert [bool(whole.answers[part].used) for part in ATTENDED] == wanted
 
 
@@ -257,7 +258,7 @@ def test_detached_crops_pass_no_gradients(make_task: MakeTask, monkeypatch: pyte
         for detached in (False, True):
             task = make_task()
             task.module.net.detach_crops = detached
-            whole, _, _ = task.module.look(task.batch(0, 0, 1))
+            whole, _, _ = task.module.look(task.batch(0, 0, 1), gated=True)
             total = sum(whole.answers[part].stages[-1].sum() for part in ATTENDED)
             found[conditioned, detached] = body_gradient(task, total)
         monkeypatch.setattr(
@@ -280,7 +281,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(weights: Path, tmp_path: Pat
     assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "parts")
     changed = {name.split(".")[0] for name in one if not torch.equal(one[name], before[name])}
     assert changed == set(PARTS_OF_THE_BODY)
-    assert scores["n"] == 1 and {"loss", "mpjpe_mm", "hands_alone_mm", "hands_merged_mm", "used"} <= set(scores)
+    assert scores["n"] == 1 and {"loss", "mpjpe_mm", "hands_alone_mm", "hands_merged_mm", "crops_near"} <= set(scores)
     provenance = load_paper_part(tmp_path / "whole" / "hand.pt")[2]
     assert provenance["stage"] == "joint" and provenance["made"] == "by a test"
 

@@ -9,8 +9,8 @@ from tests.training.paper_fixtures import labelled, planar
 
 from openexpose.data.sample import Sample
 from openexpose.errors import InputError
-from openexpose.training.mixture import PLANAR_SHARE, Mixture
-from openexpose.training.part_task import fixed_samples, share
+from openexpose.training.mixture import PLANAR_SHARE, Listed, Mixture
+from openexpose.training.part_task import share
 
 
 def named(prefix: str, count: int, flat: bool = False) -> list[Sample]:
@@ -86,7 +86,7 @@ def test_shares_of_the_processes_make_up_the_batch() -> None:
 
 
 def test_held_out_samples_keep_their_order_and_stand_for_themselves() -> None:
-    mixture = fixed_samples(SETS[1])
+    mixture = Listed(SETS[1])
     assert drawn(mixture, range(len(mixture))) == ["b0", "b1", "b2", "b3", "b4"]
     assert [sample.name for sample in mixture.instead(2)] == ["b2"]
 

@@ -35,8 +35,8 @@ class Train:
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Weights to start from: the run folder of an earlier stage, or a folder of those. joint needs all three."""
     trunk: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Paper's recipe, one part: hrnet_w48, hrnet_w18, resnet18, resnet34 resnet50; resnet18_w16 to try things
-    out. Default: the paper's choice."""
+    """Paper's recipe, one part: hrnet_w48, hrnet_w18, resnet18, resnet34, resnet50; resnet18_w16 to try
+    things out. Default: the paper's choice."""
     trunk_weights: Annotated[Path | None, _FILE] = None
     """Paper's recipe, one part: file of an ImageNet classifier to start the trunk from."""
     body_model: Annotated[Path | None, _FILE] = None

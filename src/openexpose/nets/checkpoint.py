@@ -16,6 +16,7 @@ from openexpose.nets.regressor import Evidence, IterativeRegressor, Width
 from openexpose.predict.parts import RECIPES, PartSpec
 
 T = TypeVar("T")
+_OURS = "a checkpoint written by `openexpose train`"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def save_regressor(
 
 def read_config(path: Path) -> RegressorConfig:
     """The configuration of a checkpoint written by :func:`save_regressor`. Errors as :func:`load_regressor`."""
-    return read_content(path, "a checkpoint written by `openexpose train`", lambda c: RegressorConfig(**c["config"]))
+    return read_content(path, _OURS, lambda c: RegressorConfig(**c["config"]), recipe="default")
 
 
 def write_content(path: Path, content: dict[str, Any]) -> None:
@@ -90,7 +91,8 @@ def load_regressor(
         part: the part that it must be of; None takes any.
 
     Raises:
-        InputError: the file is missing, damaged, not a regressor checkpoint of ours, or of another part.
+        InputError: the file is missing, damaged, not a regressor checkpoint of ours, or of another part or
+            recipe.
     """
 
     def build(content: dict[str, Any]) -> tuple[IterativeRegressor, RegressorConfig, dict[str, str]]:
@@ -99,24 +101,30 @@ def load_regressor(
         regressor.load_state_dict(content["state"], strict=True)
         return regressor, config, dict(content["provenance"])
 
-    regressor, config, provenance = read_content(path, "a checkpoint written by `openexpose train`", build)
+    regressor, config, provenance = read_content(path, _OURS, build, recipe="default")
     if part not in (None, config.part):
         raise InputError(f"'{path}', which is a checkpoint of the part '{config.part}'", f"one of the part '{part}'")
     return regressor.eval(), provenance
 
 
-def read_content(path: Path, expected: str, build: Callable[[dict[str, Any]], T]) -> T:
+def read_content(path: Path, expected: str, build: Callable[[dict[str, Any]], T], *, recipe: str | None = None) -> T:
     """Read a file of weights, never running code of it, and build from its content.
 
     Raises:
-        InputError: the file is missing or damaged, or ``build`` fails on its content.
+        InputError: the file is missing or damaged, or of another recipe than ``recipe`` (None takes any), or ``build``
+            fails on its content.
     """
     if not path.is_file():
         raise InputError(f"'{path}', which is not a file", expected)
     try:
-        return build(torch.load(path, map_location="cpu", weights_only=True))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content["config"].get("recipe", "default")
+        built = build(content) if recipe in (None, found) else None
     except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
         raise InputError(f"'{path}', which does not load ({_reason(error)})", expected) from None
+    if built is None:
+        raise InputError(f"'{path}', which holds weights of the recipe '{found}'", f"those of the recipe '{recipe}'")
+    return built
 
 
 def _reason(error: Exception) -> str:

@@ -90,7 +90,6 @@ class HRNet(ConvTrunk):
         width: channels of the finest map (released network: 48); the coarser ones have 2, 4, 8 times as many.
         side_px: side of the square crops, a multiple of 32.
         feature_size: length of the feature vector, a multiple of 4 (released network: 2048).
-        frozen: freeze the normalisations, see :meth:`ConvTrunk.freeze_norm`.
 
     Raises:
         InputError: a side or a feature size that is not such a multiple.
@@ -99,7 +98,7 @@ class HRNet(ConvTrunk):
     head = ("subsample_2.", "subsample_3.", "conv_layers.")
     surplus = ("stage4.", "incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
-    def __init__(self, width: int = 48, side_px: int = 256, feature_size: int = 2048, *, frozen: bool = False) -> None:
+    def __init__(self, width: int = 48, side_px: int = 256, feature_size: int = 2048) -> None:
         if side_px % STRIDE_PX or feature_size % Bottleneck.expansion:
             raise InputError(
                 f"a side of {side_px} px and features of {feature_size} numbers",
@@ -127,8 +126,6 @@ class HRNet(ConvTrunk):
         self.subsample_2 = _subsample(channels[2], channels[3])
         self.conv_layers = self._feature_head(3 * channels[3], feature_size)
         self._initialise()
-        if frozen:
-            self.freeze_norm()
 
     @staticmethod
     def _transition(channels: list[int], count: int) -> nn.ModuleList:

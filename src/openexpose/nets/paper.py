@@ -140,7 +140,8 @@ def load_paper_part(path: Path, part: str | None = None) -> tuple[PartNet, Paper
         net.load_state_dict(content["state"], strict=True)
         return net.eval(), config, dict(content["provenance"])
 
-    net, config, provenance = read_content(path, "a checkpoint written by `openexpose train --recipe paper`", build)
+    expected = "a checkpoint written by `openexpose train --recipe paper`"
+    net, config, provenance = read_content(path, expected, build, recipe="paper")
     if part not in (None, config.part):
         raise InputError(f"'{path}', which is a checkpoint of the part '{config.part}'", f"one of the part '{part}'")
     return net, config, provenance

@@ -3,6 +3,7 @@
 Parameter names are those of the files that such networks are published in, so that published weights can be loaded.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -155,7 +156,6 @@ class ResNet(ConvTrunk):
     Args:
         depth: 18, 34 or 50 layers; features of 512, 512 or 2048 numbers.
         side_px: side of the square crops (released networks: hands 224, head 256).
-        frozen: freeze the normalisations, see :meth:`ConvTrunk.freeze_norm`.
         width: channels of the first layer; features are in proportion.
 
     Raises:
@@ -164,7 +164,7 @@ class ResNet(ConvTrunk):
 
     surplus = ("fc.",)
 
-    def __init__(self, depth: int = 18, side_px: int = 224, *, frozen: bool = False, width: int = 64) -> None:
+    def __init__(self, depth: int = 18, side_px: int = 224, *, width: int = 64) -> None:
         if depth not in _LAYERS:
             raise InputError(f"a ResNet of depth {depth}", f"one of {sorted(_LAYERS)}")
         block, counts = _LAYERS[depth]
@@ -180,8 +180,6 @@ class ResNet(ConvTrunk):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if frozen:
-            self.freeze_norm()
 
     def feature_map(self, x: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n feature h w"]:
         """The last map, 1/32 of the side."""
@@ -237,8 +235,12 @@ _NUMBERS: list[Any] = [
 """numpy's numbers, which training programs leave beside the weights: plain data."""
 
 
+_FOREIGN = re.compile(r"(Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) ([\w.]+)", re.ASCII)
+"""How torch names what it will not unpickle. The last words: what it will not even if told that all is well."""
+_MAGIC = (b"PK", b"\x80")
+"""How PyTorch files begin, new ones and old ones."""
 _REWRITE = (
-    "If it holds more than weights and you trust where it comes from, rewrite it once (this runs what it holds): "
+    "If you trust where it comes from, rewrite it once (this runs what it holds): "
     'python -c "import torch; '
     "torch.save({{'model': torch.load('{0}', weights_only=False)['model']}}, '{0}.weights')\""
 )
@@ -259,8 +261,7 @@ def read_trunk_file(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_NUMBERS):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler meets damaged bytes with whatever they make it stumble over
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        fix = _REWRITE.format(path) if "weights_only" in str(error) or "Unsupported" in str(error) else ""
+        reason, fix = _why_unreadable(path, str(error))
         raise InputError(f"'{path}', which does not load ({reason})", expected, fix) from None
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -272,6 +273,15 @@ def read_trunk_file(path: Path) -> dict[str, Tensor]:
         raise InputError(f"'{path}', which holds something else", expected)
     prefix = "module." if all(name.startswith("module.") for name in content) else ""
     return {name.removeprefix(prefix): value for name, value in content.items()}
+
+
+def _why_unreadable(path: Path, error: str) -> tuple[str, str]:
+    """Why a file is not read, and what to do: nothing is advised that would run what a file of unknown kind holds."""
+    foreign = _FOREIGN.search(error)
+    if not foreign or not path.read_bytes()[:2].startswith(_MAGIC):
+        return "damaged, or not a PyTorch file", ""
+    trusted = not foreign[1].startswith("unsupported")
+    return f"it holds more than weights: {foreign[2]}", _REWRITE.format(path) if trusted else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -6,14 +6,13 @@ the bits of one that was never interrupted.
 """
 
 import functools
-import hashlib
 import math
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +26,7 @@ from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
 from openexpose.training.prefetch import prefetch, texts, to_device
 from openexpose.training.processes import Processes, derive_seed, join, stop_signals
-from openexpose.training.run_files import Checkpoints, RunFiles, State
+from openexpose.training.run_files import Checkpoints, RunFiles, State, digest
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_BAD_STEPS = 20
@@ -64,6 +63,8 @@ class Task(Protocol):
     def export(self, folder: Path) -> None:
         """Write the trained weights into the run folder."""
 
+    # A task may have ``unused_parameters``: False promises that every step has gradients of every trained parameter.
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -73,8 +74,8 @@ class EngineConfig:
     """Steps to do, those done before an interruption included."""
     out: Path
     """Run folder. If it holds a checkpoint of the same configuration, the training goes on from it."""
-    identity: str = ""
-    """The task's own configuration in any words: a checkpoint made under others is refused."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """The task's own configuration by name: a checkpoint made under another is refused, with the names that differ."""
     seed: int = 0
     """Seed of everything random."""
     device: str = "cpu"
@@ -150,7 +151,7 @@ class _Training:
         self.files: RunFiles | None = None
         self.checkpoints = Checkpoints(config.out / "checkpoints")
         self._resume()
-        self.model = processes.wrap(self.module)
+        self.model = processes.wrap(self.module, unused=getattr(task, "unused_parameters", True))
 
     def _configuration(self) -> dict[str, str]:
         """What must be the same for a training to go on as if it had not stopped."""
@@ -161,10 +162,10 @@ class _Training:
             "seed": str(self.config.seed),
             "precision": self.config.precision,
             "clip_norm": str(self.config.clip_norm),
-            "task": self.config.identity,
-            "weights": _digest(weights),
-            "optimiser": f"{type(self.optimiser).__name__} {_digest(_numbers(groups))}",
-            "schedule": f"{type(self.schedule).__name__} {_digest(_numbers(schedule))}",
+            **self.config.identity,
+            "network": digest(weights),
+            "optimiser": f"{type(self.optimiser).__name__} {digest(groups)}",
+            "schedule": f"{type(self.schedule).__name__} {digest(schedule)}",
         }
 
     def _resume(self) -> None:
@@ -177,7 +178,8 @@ class _Training:
             raise InputError("processes that found different checkpoints", "one run folder that all of them see")
         if state is None:
             return
-        other = [name for name, value in self.configuration.items() if state.configuration.get(name) != value]
+        names = {**self.configuration, **state.configuration}
+        other = [name for name in names if state.configuration.get(name) != self.configuration.get(name)]
         if other:
             got = f"'{self.config.out}', which holds a checkpoint of another configuration ({', '.join(other)})"
             raise InputError(got, "an empty folder or one of the same configuration")
@@ -385,16 +387,3 @@ def _statistics(module: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     layers = [layer for layer in module.modules() if isinstance(layer, _NormBase) and layer.training]
     buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
     return [(buffer.clone(), buffer) for buffer in buffers]
-
-
-def _digest(record: Any) -> str:
-    return hashlib.sha256(repr(record).encode()).hexdigest()[:16]
-
-
-def _numbers(tree: Any) -> Any:
-    """The numbers and texts of a tree, without switches, functions and tensors."""
-    if isinstance(tree, Mapping):
-        return {str(name): _numbers(leaf) for name, leaf in sorted(tree.items(), key=lambda item: str(item[0]))}
-    if isinstance(tree, list | tuple):
-        return [_numbers(leaf) for leaf in tree]
-    return tree if isinstance(tree, int | float | str) and not isinstance(tree, bool) else None

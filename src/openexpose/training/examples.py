@@ -12,7 +12,16 @@ from torch import Tensor
 from openexpose.body.keypoints import PARTS
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
-from openexpose.data.augment import AugmentConfig, CropLabels, augmented_crop, draw, flip, labels_in_crop, training_crop
+from openexpose.data.augment import (
+    Augmentation,
+    AugmentConfig,
+    CropLabels,
+    augmented_crop,
+    draw,
+    flip,
+    labels_in_crop,
+    training_crop,
+)
 from openexpose.data.sample import Sample
 from openexpose.data.start_noise import HandPrior, StartState, noisy_start
 from openexpose.errors import InputError
@@ -23,7 +32,7 @@ from openexpose.losses import PartTarget
 from openexpose.people import zero_pose
 from openexpose.predict.bundle import PartConfig
 from openexpose.predict.parts import PartSpec, decode, split
-from openexpose.training.mixture import Mixture
+from openexpose.training.mixture import Listed, Mixture
 
 Array = np.ndarray
 Example = TypeVar("Example")
@@ -87,7 +96,7 @@ class BodyBatch:
 
 
 def make_examples(
-    mixture: Mixture, numbers: range, make: Callable[[Sample, np.random.Generator], Example], seed: int
+    mixture: Mixture | Listed, numbers: range, make: Callable[[Sample, np.random.Generator], Example], seed: int
 ) -> tuple[list[Example], list[str], list[str]]:
     """Examples of the draws ``numbers``, the names of their samples, and what was wrong with those left out.
 
@@ -116,7 +125,7 @@ def make_examples(
     return examples, names, problems
 
 
-def part_batch(setup: PartSetup, mixture: Mixture, numbers: range, step: int, seed: int) -> PartBatch:
+def part_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step: int, seed: int) -> PartBatch:
     """The crops of some draws, as :func:`make_examples` makes them."""
 
     def make(sample: Sample, rng: np.random.Generator) -> tuple[Array, dict[str, Array], Array]:
@@ -147,7 +156,20 @@ def part_example(
     return image, target_rows(setup, labels, flipped), start
 
 
-def body_batch(setup: PartSetup, mixture: Mixture, numbers: range, step: int, seed: int) -> BodyBatch:
+def plain_target(setup: PartSetup, sample: Sample) -> dict[str, Array]:
+    """The target of a sample's plain crop, as :func:`part_example` makes it, without reading the picture.
+
+    Raises:
+        InputError: too little of the part is labelled.
+    """
+    _check(sample, setup)
+    if sample.left:  # mirrored about any column: the crop goes with it
+        sample = flip(np.zeros((1, 1, 3), np.uint8), sample)[1]
+    scale = setup.config.crop_scale if setup.spec.name == "body" else 1.0
+    return target_rows(setup, labels_in_crop(sample, training_crop(sample, scale, Augmentation())), sample)
+
+
+def body_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step: int, seed: int) -> BodyBatch:
     """The pictures of some draws, as :func:`make_examples` makes them."""
 
     def make(sample: Sample, rng: np.random.Generator) -> tuple[Array, dict[str, Array], dict[str, Array]]:

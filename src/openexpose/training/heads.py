@@ -48,8 +48,7 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
         config: with the recipe's defaults filled in.
 
     Raises:
-        InputError: a stage that is no part, data that are no rendered shards or too few, settings that belong to the
-            paper's recipe, weights of another network, or a run folder that cannot be written to.
+        InputError: a stage that is no part, data that are no rendered shards or too few, weights of another network, or a run folder that cannot be written to.
     """
     _check(config)
     if config.stage not in SPECS:
@@ -75,16 +74,11 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
 
 
 def _check(config: TrainConfig) -> None:
-    """See that nothing is asked for that this recipe does not do."""
+    """See that the data are rendered shards, and that some can be trained on."""
     others = sorted({dataset.name for dataset in config.data if dataset.name != "synthetic"})
     if others:
         fix = "Make them with `openexpose synth`, or train with --recipe paper."
         raise InputError(f"the data set {', '.join(others)}", "for the default recipe rendered shards", fix)
-    given = [name for name in ("trunk", "trunk_weights", "body_model") if getattr(config, name) is not None]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        expected = "the default recipe without: its trunks are frozen, its body is the free one"
-        raise InputError(options, expected, "Leave it out, or train with --recipe paper.")
     if not 0 <= config.held_out < 1:
         raise InputError(f"--held-out {config.held_out}", "a share from 0 to less than 1")
 

@@ -11,24 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from openexpose.body.keypoints import LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.body.model import load_body_model
 from openexpose.data.augment import AUGMENTATIONS, NO_AUGMENTATION
 from openexpose.data.sample import Sample
 from openexpose.errors import InputError
 from openexpose.losses import (
-    MIN_BOX_OVERLAP,
     PAPER_WEIGHTS,
-    PartTarget,
     Term,
-    iou_boxes,
     paper_terms,
     part_crop_terms,
 )
-from openexpose.nets.attention import Crops, attention_crop, sample_crops
+from openexpose.nets.attention import Crops, sample_crops
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.build import build_part
 from openexpose.nets.checkpoint import load_regressor, read_config, save_regressor
@@ -39,33 +35,31 @@ from openexpose.nets.part import PartNet, trunks_only
 from openexpose.nets.resnet import ConvTrunk
 from openexpose.nets.whole import ATTENDED, WholeBody, WholeBodyNet
 from openexpose.predict.bundle import BundleConfig, default_bundle
-from openexpose.predict.landmarks import UP
 from openexpose.predict.parts import BODY, RECIPES
 from openexpose.training.examples import BodyBatch, PartBatch, PartSetup, body_batch, part_batch
-from openexpose.training.mixture import Mixture
+from openexpose.training.mixture import Listed, Mixture
 from openexpose.training.part_task import (
-    VALIDATED,
     PartModule,
     adam,
     epochs_to_steps,
-    fixed_samples,
     keypoint_errors,
     milestones,
-    read_parts,
     share,
 )
 from openexpose.training.picture import draw_keypoints, tile
 from openexpose.training.prefetch import to_device
+from openexpose.training.reading import read_parts
 from openexpose.training.recipes import TrainConfig, find_weights
+from openexpose.training.truth import fine_errors, merged_target, near_the_truth
 
 Array = np.ndarray
 
-FEWEST_SEEN = 8
-"""A hand or face of which fewer keypoints are labelled is not looked at in training."""
 _MERGED = replace(
     PAPER_WEIGHTS["body"], projected_body=0.0, points3d_body=0.0, global_orient=0.0, betas=0.0, betas_prior=0.0
 )
-"""Terms of the merged body: those of what the hand and face networks say. The body network has all terms of its own."""
+"""Terms of the merged body: of what the hand and face networks say. The body network has all terms of its own."""
+_VALIDATION_BATCH = 16
+_SHOWN, _SHOWN_PX = 8, 256
 _CROP_NAMES = {"left_hand": "left_hand", "right_hand": "right_hand", "face": "head"}
 
 
@@ -110,8 +104,12 @@ class JointModule(nn.Module):
             self._part("body").eval()
         return self
 
-    def look(self, batch: JointBatch) -> tuple[WholeBody, Crops, PinholeCamera]:
-        """The network's answer, the body crops and the camera; parts whose crops miss the true ones are not used."""
+    def look(self, batch: JointBatch, *, gated: bool) -> tuple[WholeBody, Crops, PinholeCamera]:
+        """The network's answer, the body crops and the camera.
+
+        Args:
+            gated: parts whose crops miss the true ones are not used, as in training; else as in prediction.
+        """
         bodies = batch.bodies
         pictures = [
             (picture.float() / 255.0 * gains[:, None, None]).clamp(0.0, 1.0)
@@ -120,22 +118,17 @@ class JointModule(nn.Module):
         crops = Crops(bodies.centre_px, bodies.side_px, bodies.angle_rad)
         camera = PinholeCamera(bodies.focal_px, bodies.principal_px, self.weak)
         images = {name: part.image for name, part in batch.alone.items()}
-        true = true_crops(self.net, bodies.target, crops)
-
-        def gate(part: str, region: Crops) -> Bool[Tensor, "n"]:
-            expected, known = true[part]
-            return known & (overlap(region, expected) >= MIN_BOX_OVERLAP)
-
+        gate = near_the_truth(self.net, bodies.target, crops) if gated else None
         return self.net(pictures, crops, camera, alone=images, gate=gate), crops, camera
 
     def forward(self, batch: JointBatch) -> dict[str, Term]:
         """All terms: ``body_*`` of the body network's own answer, ``whole_*`` of the merged one, ``crop_*`` in the
         crops of hands and head, ``hand_*`` and ``face_*`` of pictures of these alone (paper, eq. 6-12)."""
         with trunks_only([self._part(name) for name in self.net.parts], batch.bodies.side_px.device):
-            return self._terms(batch)
+            return self.terms(batch, *self.look(batch, gated=True))
 
-    def _terms(self, batch: JointBatch) -> dict[str, Term]:
-        whole, crops, camera = self.look(batch)
+    def terms(self, batch: JointBatch, whole: WholeBody, crops: Crops, camera: PinholeCamera) -> dict[str, Term]:
+        """The terms of an answer of :meth:`look`."""
         target, spec = batch.bodies.target, self._part("body").spec
         own = self.answer(whole, whole.own_pose)
         merged = self.answer(whole, whole.pose)
@@ -144,7 +137,8 @@ class JointModule(nn.Module):
             points, projected = self.posed(own, whole, crops, camera)
             terms |= _named("body", paper_terms(own, points, projected, target, spec, PAPER_WEIGHTS["body"]))
         points, projected = self.posed(merged, whole, crops, camera)
-        terms |= _named("whole", paper_terms(merged, points, projected, target, spec, _MERGED))
+        said = merged_target(target, {part: whole.answers[part].used for part in ATTENDED})
+        terms |= _named("whole", paper_terms(merged, points, projected, said, spec, _MERGED))
         to_part = {_CROP_NAMES[p]: whole.answers[p].crops.T_image_crop.detach() for p in _CROP_NAMES}
         use = {_CROP_NAMES[p]: whole.answers[p].used for p in _CROP_NAMES}
         weights = PAPER_WEIGHTS["body"]
@@ -188,7 +182,7 @@ class JointTask:
         held_out: list[Sample],
     ) -> None:
         self.config, self.setups, self.module, self.mixtures = config, setups, module, mixtures
-        self.held_out = held_out[:VALIDATED]
+        self.held_out = held_out
 
     def batch(self, step: int, rank: int, ranks: int) -> JointBatch:
         """This process's pictures of a step."""
@@ -213,23 +207,24 @@ class JointTask:
         return milestones(optimiser, len(self.mixtures["body"]) / int(self.config.batch or 1))
 
     def validate(self) -> dict[str, float]:
-        """Errors on held-out people: the loss; bodies (mm from the hips, % of the crop in 2D); hands (mm from the
-        wrist) and faces (mm from the head joint), each by the body network alone and after the merge."""
+        """Errors on held-out people, predicted without any knowledge of the truth: the loss; bodies (mm from the hips,
+        % of the crop in 2D); hands (mm from the wrist) and faces (mm from the head joint), each by the body network
+        alone and after the merge; and the share of attention's crops that lie near the true ones."""
         sums: dict[str, list[float]] = {}
         count = 0
         for batch in self._held_out():
             count += len(batch.bodies.names)
-            whole, crops, camera = self.module.look(batch)
-            terms = self.module(batch)
-            always = [term.value for name, term in terms.items() if not name.startswith("crop_")]  # crops come and go
-            scores = {"loss": float(sum(always))}
+            whole, crops, camera = self.module.look(batch, gated=False)
+            terms = self.module.terms(batch, whole, crops, camera)
+            scores = {"loss": float(sum(term.value for term in terms.values()))}
             for name, pose in (("alone", whole.own_pose), ("merged", whole.pose)):
                 points, projected = self.module.posed(self.module.answer(whole, pose), whole, crops, camera)
                 if name == "alone":
                     scores |= keypoint_errors(self.setups["body"].spec, points, projected, batch.bodies.target)
-                scores |= {f"{part}_{name}_mm": e for part, e in _fine_errors(points, batch.bodies.target).items()}
-            used = torch.stack([whole.answers[part].used for part in ATTENDED])
-            scores["used"] = float(used.float().mean())
+                scores |= {f"{part}_{name}_mm": e for part, e in fine_errors(points, batch.bodies.target).items()}
+            gate = near_the_truth(self.module.net, batch.bodies.target, crops)
+            near = torch.stack([gate(part, whole.answers[part].crops) for part in ATTENDED])
+            scores["crops_near"] = float(near.float().mean())
             for name, value in scores.items():
                 sums.setdefault(name, []).extend([value] * (len(batch.bodies.names) if np.isfinite(value) else 0))
         return {name: float(np.mean(values)) for name, values in sums.items() if values} | {"n": count}
@@ -239,12 +234,12 @@ class JointTask:
         batch = next(iter(self._held_out()), None)
         if batch is None:
             return None
-        whole, crops, camera = self.module.look(batch)
+        whole, crops, camera = self.module.look(batch, gated=False)
         projected = self.module.posed(self.module.answer(whole, whole.pose), whole, crops, camera)[1].cpu().numpy()
         target, pictures = batch.bodies.target, [p.float() / 255.0 for p in batch.bodies.pictures]
         truth = torch.cat([target.projected, target.visible[..., None]], -1).cpu().numpy()
-        images = sample_crops(pictures, crops, 256).cpu().numpy()
-        return tile([draw_keypoints(images[k], truth[k], projected[k]) for k in range(min(8, len(images)))])
+        images = sample_crops(pictures, crops, _SHOWN_PX).cpu().numpy()
+        return tile([draw_keypoints(images[k], truth[k], projected[k]) for k in range(min(_SHOWN, len(images)))])
 
     def export(self, folder: Path) -> None:
         """Write ``body.pt``, ``hand.pt`` and ``face.pt``."""
@@ -262,8 +257,8 @@ class JointTask:
     def _held_out(self) -> Iterator[JointBatch]:
         device = next(self.module.parameters()).device
         plain = replace(self.setups["body"], augmentation=NO_AUGMENTATION)
-        for k in range(0, len(self.held_out), 16):
-            mixture = fixed_samples(self.held_out[k : k + 16])
+        for k in range(0, len(self.held_out), _VALIDATION_BATCH):
+            mixture = Listed(self.held_out[k : k + _VALIDATION_BATCH])
             try:
                 bodies = body_batch(plain, mixture, range(len(mixture)), 0, 0)
             except InputError:  # not one of them is usable
@@ -321,54 +316,5 @@ def _default_net(config: TrainConfig) -> WholeBodyNet:
     return WholeBodyNet(parts, BundleConfig.read(bundle).parts, layer)
 
 
-def true_crops(net: WholeBodyNet, target: PartTarget, crops: Crops) -> dict[str, tuple[Crops, Bool[Tensor, "n"]]]:
-    """The crops that the true keypoints ask for, and where enough of them are labelled to tell."""
-    projected, angle = crops.to_image(target.projected), crops.angle_rad
-    found = {}
-    for part, network in ATTENDED.items():
-        config, chosen = net.configs[network], PARTS["head" if part == "face" else part].tolist()
-        labelled = target.visible[:, chosen] > 0
-        middle = (projected[:, chosen] * labelled[..., None]).sum(1) / labelled.sum(1).clamp_min(1)[:, None]
-        points = projected.clone()  # unlabelled ones lie anywhere: put into the middle, they do not widen the crop
-        points[:, chosen] = torch.where(labelled[..., None], projected[:, chosen], middle[:, None])
-        region = attention_crop(points, part, config.crop_scale, config.upright, None if config.upright else angle)
-        known = labelled.sum(1) >= FEWEST_SEEN
-        if config.upright:
-            known &= (target.visible[:, UP[part].tolist()] > 0).all(1)
-        found[part] = region, known
-    return found
-
-
-def overlap(a: Crops, b: Crops) -> Float[Tensor, "n"]:
-    """Overlap (IoU) of squares, each pair taken to be turned like the first."""
-
-    def boxes(crops: Crops) -> Float[Tensor, "n 4"]:
-        c, s = torch.cos(a.angle_rad), torch.sin(a.angle_rad)
-        x, y = crops.centre_px.unbind(-1)
-        centre, half = torch.stack([c * x + s * y, c * y - s * x], -1), 0.5 * crops.side_px[:, None]
-        return torch.cat([centre - half, centre + half], -1)
-
-    return iou_boxes(boxes(a), boxes(b))
-
-
 def _named(prefix: str, terms: dict[str, Term]) -> dict[str, Term]:
     return {f"{prefix}_{name}": term for name, term in terms.items()}
-
-
-def _fine_errors(points: Float[Tensor, "n 144 3"], target: PartTarget) -> dict[str, float]:
-    """Mean errors (mm) of hands from their wrists and of the face from the head joint."""
-    known = target.points_weight if target.points_weight is not None else torch.ones_like(target.visible)
-    parts = {
-        "hands": [(int(LEFT_HAND21[0]), LEFT_HAND21[1:]), (int(RIGHT_HAND21[0]), RIGHT_HAND21[1:])],
-        "face": [(15, PARTS["face"])],
-    }
-    errors = {}
-    for name, sides in parts.items():
-        found = []
-        for root, columns in sides:
-            chosen = columns.tolist()
-            mine, theirs = (p[:, chosen] - p[:, [root]] for p in (points, target.points))
-            found.append((mine - theirs).norm(dim=-1)[(known[:, chosen] > 0) & (known[:, [root]] > 0)])
-        values = torch.cat(found)
-        errors[name] = 1000.0 * float(values.mean()) if values.numel() else float("nan")
-    return errors

@@ -15,6 +15,7 @@ from openexpose.errors import InputError
 PLANAR_SHARE = {"body": 0.25, "hand": 0.25, "face": 0.5}
 """Share of the samples from sets with 2D labels only, where there are both sorts (released configuration)."""
 _TRIES = 20
+"""So many others are tried in the place of a broken sample."""
 
 
 class Mixture:
@@ -59,6 +60,25 @@ class Mixture:
         spare = np.random.default_rng([self._seed, number])
         for _ in range(_TRIES):
             yield self[int(spare.integers(max(len(self), number + 1)))]
+
+
+class Listed:
+    """Samples in their own order, each once: stands for a :class:`Mixture` where held-out samples are looked at."""
+
+    endless = False
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = list(samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> Sample:
+        return self.samples[number]
+
+    def instead(self, number: int) -> Iterator[Sample]:
+        """The sample alone."""
+        yield self[number]
 
 
 @lru_cache(maxsize=64)

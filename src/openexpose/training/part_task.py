@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import load_body_model
 from openexpose.data.augment import AUGMENTATIONS, NO_AUGMENTATION
-from openexpose.data.check import read_dataset
 from openexpose.data.sample import Sample
 from openexpose.errors import InputError
 from openexpose.geometry.camera import fit_weak
@@ -31,19 +30,19 @@ from openexpose.nets.paper import (
 from openexpose.nets.part import PartNet, trunks_only
 from openexpose.nets.resnet import ConvTrunk, load_trunk_weights, read_trunk_file
 from openexpose.predict.parts import PartSpec
-from openexpose.training.examples import PartBatch, PartSetup, part_batch, part_example
-from openexpose.training.mixture import PLANAR_SHARE, Mixture
+from openexpose.training.examples import PartBatch, PartSetup, part_batch, plain_target
+from openexpose.training.mixture import Listed, Mixture
 from openexpose.training.picture import draw_keypoints, tile
 from openexpose.training.prefetch import to_device
+from openexpose.training.reading import read_parts
 from openexpose.training.recipes import TrainConfig, find_weights
 
 Array = np.ndarray
 
 MILESTONES = (60, 100)
 """Epochs after which the learning rate falls to a tenth."""
-VALIDATED = 256
-"""At most so many held-out samples are looked at."""
 _SHOWN = 8
+_VALIDATION_BATCH = 32
 _MEANS_FROM = 1000
 _FEWEST_FOR_CAMERA = 8
 
@@ -87,7 +86,7 @@ class PartTask:
         self.config, self.setup, self.module = config, setup, module
         self.training, held_out = data
         self.plain = replace(setup, augmentation=NO_AUGMENTATION, noise=False)
-        self.held_out = held_out[:VALIDATED]
+        self.held_out = held_out
         self.batch_size = int(config.batch or 1)
 
     def batch(self, step: int, rank: int, ranks: int) -> PartBatch:
@@ -140,9 +139,9 @@ class PartTask:
 
     def _held_out(self) -> Iterator[PartBatch]:
         device = next(self.module.parameters()).device
-        for k in range(0, len(self.held_out), 32):
+        for k in range(0, len(self.held_out), _VALIDATION_BATCH):
             try:
-                batch = fixed_batch(self.plain, self.held_out[k : k + 32])
+                batch = fixed_batch(self.plain, self.held_out[k : k + _VALIDATION_BATCH])
             except InputError:  # not one of them is usable
                 continue
             yield to_device(batch, device)
@@ -189,34 +188,6 @@ def _network(config: TrainConfig) -> tuple[PartNet, str]:
     return net, config.trunk or PAPER_TRUNKS[config.stage]
 
 
-def read_parts(config: TrainConfig, parts: Sequence[str]) -> dict[str, tuple[Mixture, list[Sample]]]:
-    """Training mixture and held-out samples of each part from the data sets, each of which is read once.
-
-    Raises:
-        InputError: a data set cannot be read, or none has pictures of a part.
-    """
-    sets: dict[str, list[list[Sample]]] = {part: [] for part in parts}
-    held_out: dict[str, list[Sample]] = {part: [] for part in parts}
-    for one in config.data:
-        samples = read_dataset(one.name, one.folder, "train", config.body_model).samples
-        for part in parts:
-            sets[part].append(_of_part(samples, part))
-        try:
-            samples = read_dataset(one.name, one.folder, "val", config.body_model).samples
-        except InputError:  # a data set without a split of that name
-            continue
-        for part in parts:
-            held_out[part] += _of_part(samples, part)
-    for part in parts:
-        if not any(sets[part]):
-            raise InputError(f"data without a picture of a {part}", "at least one data set of that part")
-    return {part: (Mixture(sets[part], PLANAR_SHARE[part], config.seed), held_out[part]) for part in parts}
-
-
-def _of_part(samples: Sequence[Sample], part: str) -> list[Sample]:
-    return [sample for sample in samples if sample.part == part]
-
-
 def mean_vector(setup: PartSetup, training: Mixture) -> Float[Array, "size"]:
     """The mean parameter vector of labelled samples, unvaried; what no sample tells stays as it is.
 
@@ -226,7 +197,7 @@ def mean_vector(setup: PartSetup, training: Mixture) -> Float[Array, "size"]:
     sums, counts = np.zeros(len(setup.mean)), np.zeros(len(setup.mean))
     for number in range(min(_MEANS_FROM, len(training))):
         try:
-            _, target, _ = part_example(plain, training[number], np.random.default_rng(0))
+            target = plain_target(plain, training[number])
         except InputError:
             continue
         vector, known = _labelled_vector(setup, target)
@@ -273,31 +244,7 @@ def _labelled_camera(setup: PartSetup, target: dict[str, Array]) -> Float[Array,
 
 def fixed_batch(setup: PartSetup, samples: Sequence[Sample]) -> PartBatch:
     """A batch of just these samples; broken ones are left out."""
-    return part_batch(setup, fixed_samples(samples), range(len(samples)), 0, 0)
-
-
-def fixed_samples(samples: Sequence[Sample]) -> Mixture:
-    """Samples in their own order, each once."""
-    return _Fixed(samples)
-
-
-class _Fixed(Mixture):
-    """Samples in their own order."""
-
-    endless = False
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self.samples = list(samples)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, number: int) -> Sample:
-        return self.samples[number % len(self.samples)]
-
-    def instead(self, number: int) -> Iterator[Sample]:
-        """The sample, and no other."""
-        yield self[number]
+    return part_batch(setup, Listed(samples), range(len(samples)), 0, 0)
 
 
 def share(step: int, batch: int, rank: int, ranks: int) -> range:

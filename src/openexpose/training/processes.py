@@ -9,6 +9,7 @@ import inspect
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from openexpose.errors import InputError
 
 PATIENCE = timedelta(hours=1)
 """How long the others wait for the first process, which alone validates and writes."""
+TWICE_S = 1.0
+"""SIGTERM after SIGTERM within these seconds is the same one."""
 EMPTY = 1e-6
 """A term's count is taken to be at least this, so that a term without samples is 0."""
 
@@ -51,9 +54,10 @@ class Processes:
         """Whether this is the process that validates, prints and writes files."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module, *, unused: bool = True) -> nn.Module:
         """The module with gradients averaged over the processes.
 
+        ``unused``: some steps may have no gradients of some parameters. Where none ever does, torch warns of it.
         Buffers are not sent around: running statistics are those of the first process, as they would be if they were.
         """
         if self.ranks == 1:
@@ -63,7 +67,7 @@ class Processes:
         buffers = (
             "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         )  # before torch 2.13
-        options: dict[str, Any] = {"device_ids": devices, "find_unused_parameters": True, buffers: False}
+        options: dict[str, Any] = {"device_ids": devices, "find_unused_parameters": unused, buffers: False}
         return DistributedDataParallel(module, **options)
 
     def loss(self, terms: Mapping[str, TermLike]) -> tuple[Tensor, dict[str, float]]:
@@ -148,14 +152,18 @@ def derive_seed(seed: int, step: int, rank: int) -> int:
 
 @contextmanager
 def stop_signals(ranks: int) -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second Ctrl-C stops a lone process at once.
+    """An event that SIGTERM and SIGINT set; a second one stops a lone process at once.
 
-    (Of several processes each gets Ctrl-C twice: from the terminal and from ``torchrun``.)
+    Of several processes each gets Ctrl-C twice: from the terminal and from ``torchrun``. And `timeout` sends SIGTERM
+    twice within no time, to the process and to its group: a second SIGTERM counts from ``TWICE_S`` on.
     """
-    stop = threading.Event()
+    stop, first = threading.Event(), time.monotonic()
 
     def handle(number: int, _: Any) -> None:
-        if stop.is_set() and ranks == 1 and number == signal.SIGINT:
+        nonlocal first
+        if not stop.is_set():
+            first = time.monotonic()
+        elif ranks == 1 and (number == signal.SIGINT or time.monotonic() - first >= TWICE_S):
             raise KeyboardInterrupt
         stop.set()
 

@@ -1,6 +1,5 @@
 """Training by recipe: which stage, on which data, how, and the defaults of each recipe."""
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -135,22 +134,60 @@ def train(config: TrainConfig) -> dict[str, float]:
     config = _completed(config)
     check_writable(config.out)
     task, steps = _task(config)
-    identity = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _NOT_IDENTITY}
-    return run(task, _engine(config, steps, json.dumps(identity)))
+    return run(task, _engine(config, steps, _identity(config)))
 
 
 _NOT_IDENTITY = {
     *("out", "device", "threads", "workers", "save_minutes", "log_every", "validate_every", "steps", "epochs"),
-    *("data", "weights", "trunk_weights", "body_model", "precision", "seed"),
+    *("precision", "seed"),
 }
 """What may change when a run goes on, or is checked by the engine itself."""
+
+
+def _identity(config: TrainConfig) -> dict[str, str]:
+    """What must be the same for a run to go on, by the names of the options; files and folders as they were given."""
+    told = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _NOT_IDENTITY}
+    return told | {"data": ", ".join(f"{dataset.name}={dataset.folder}" for dataset in config.data)}
+
+
+_PARTS = [stage for stage in STAGES if stage != "joint"]
+_SCOPES = {
+    "one part of the recipe 'default'": {("default", part) for part in _PARTS},
+    "one part of the recipe 'paper'": {("paper", part) for part in _PARTS},
+    "the recipe 'paper'": {("paper", stage) for stage in STAGES},
+    "the stage 'joint'": {("default", "joint"), ("paper", "joint")},
+    "the recipe 'paper' or the stage 'joint'": {("default", "joint"), *(("paper", stage) for stage in STAGES)},
+}
+"""Recipes and stages, in words."""
+_SCOPE_OF = {
+    **dict.fromkeys(("hidden", "feedback", "held_out"), "one part of the recipe 'default'"),
+    **dict.fromkeys(("trunk", "trunk_weights"), "one part of the recipe 'paper'"),
+    "body_model": "the recipe 'paper'",
+    **dict.fromkeys(("freeze_body", "detach_crops", "part_batch"), "the stage 'joint'"),
+    "augment": "the recipe 'paper' or the stage 'joint'",
+}
+"""Options that some recipes and stages do not have -> those that do. The others have none but the default."""
+
+
+def _check_scopes(config: TrainConfig) -> None:
+    """See that no option is given that this recipe and stage would ignore."""
+    wrong: dict[str, list[str]] = {}
+    for option in fields(config):
+        scope, value = _SCOPE_OF.get(option.name), getattr(config, option.name)
+        if scope and value != option.default and (config.recipe, config.stage) not in _SCOPES[scope]:
+            wrong.setdefault(scope, []).append(("--no-" if value is False else "--") + option.name.replace("_", "-"))
+    if wrong:
+        got = ", ".join(flag for flags in wrong.values() for flag in flags)
+        expected = "; ".join(f"{', '.join(flags)} for {scope} only" for scope, flags in wrong.items())
+        raise InputError(f"{got} with the recipe '{config.recipe}', stage '{config.stage}'", expected, "Leave it out.")
 
 
 def _completed(config: TrainConfig) -> TrainConfig:
     """The configuration with the recipe's defaults filled in.
 
     Raises:
-        InputError: there is no such stage or recipe, nothing to train on, or a number is not positive.
+        InputError: there is no such stage or recipe, nothing to train on, a number is not positive, or an option is given
+            that belongs to another recipe or stage.
     """
     key = (config.recipe, config.stage)
     if key not in DEFAULTS:
@@ -158,15 +195,13 @@ def _completed(config: TrainConfig) -> TrainConfig:
     if not config.data:
         raise InputError("no data to train on", "at least one --data")
     given = {name: value for name, value in asdict(DEFAULTS[key]).items() if getattr(config, name) is None}
-    if config.stage != "joint":
-        joint_only = ("freeze_body", "detach_crops", "part_batch")
-        wrong = [f"--{name.replace('_', '-')}" for name in joint_only if getattr(config, name)]
-        if wrong:
-            raise InputError(f"{', '.join(wrong)} in the stage '{config.stage}'", "these in the stage 'joint' only")
+    _check_scopes(config)
     config = replace(config, **given)
     for name in ("epochs", "batch", "rate", "log_every", "validate_every"):
         if not getattr(config, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(config, name)}", "a positive number")
+    if config.part_batch is not None and config.part_batch < 0:
+        raise InputError(f"--part-batch {config.part_batch}", "0 or more")
     if config.steps is not None and config.steps < 1:
         raise InputError(f"--steps {config.steps}", "a positive number")
     if config.stage == "joint" and config.weights is None:
@@ -190,7 +225,7 @@ def _task(config: TrainConfig) -> tuple[Task, int]:
     return head_task(config)
 
 
-def _engine(config: TrainConfig, steps: int, identity: str) -> EngineConfig:
+def _engine(config: TrainConfig, steps: int, identity: dict[str, str]) -> EngineConfig:
     log_every, validate_every = config.log_every or 50, config.validate_every or 1000
     return EngineConfig(
         steps=steps,

@@ -10,6 +10,7 @@
 """
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -47,6 +48,20 @@ class State:
     optimiser: dict[str, Any]
     schedule: dict[str, Any]
     scaler: dict[str, Any]
+
+
+def digest(tree: Any) -> str:
+    """A fingerprint of the numbers and texts of a tree of mappings, lists and tuples; without all else in it."""
+    return hashlib.sha256(repr(_numbers(tree)).encode()).hexdigest()[:16]
+
+
+def _numbers(tree: Any) -> Any:
+    """The numbers and texts of a tree, without switches, functions and tensors."""
+    if isinstance(tree, Mapping):
+        return {str(name): _numbers(leaf) for name, leaf in sorted(tree.items(), key=lambda item: str(item[0]))}
+    if isinstance(tree, list | tuple):
+        return [_numbers(leaf) for leaf in tree]
+    return tree if isinstance(tree, int | float | str) and not isinstance(tree, bool) else None
 
 
 class Checkpoints:
