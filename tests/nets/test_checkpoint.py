@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from openexpose.errors import InputError
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor, save_regressor
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor, read_config, save_regressor
+from openexpose.nets.paper import load_paper_part
 from openexpose.nets.regressor import IterativeRegressor
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.predict.parts import SPECS
@@ -127,6 +128,15 @@ def test_a_checkpoint_of_another_part_is_told(path: Path) -> None:
     assert load_regressor(path, part="hand")[1] == {"made": "by a test"}
     with pytest.raises(InputError, match=r"hand\.pt', which is a checkpoint of the part 'hand'; .* 'face'"):
         load_regressor(path, part="face")
+
+
+def test_a_checkpoint_of_another_recipe_is_told(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"hand\.pt', which holds .* recipe 'default'; expected .* recipe 'paper'$"):
+        load_paper_part(path)
+    torch.save({"config": {"part": "hand", "trunk": "resnet18", "recipe": "paper"}}, tmp_path / "paper.pt")
+    for load in (load_regressor, read_config):
+        with pytest.raises(InputError, match=r"paper\.pt', which holds .* recipe 'paper'; expected .* 'default'$"):
+            load(tmp_path / "paper.pt")
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:

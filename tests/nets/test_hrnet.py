@@ -147,7 +147,8 @@ def test_gradients_reach_all_weights_but_those_of_the_finest_map_that_nobody_rea
 
 
 def test_frozen_normalisations_do_not_move(images):
-    trunk = lively(HRNet(**SMALL, frozen=True)).train()
+    trunk = lively(HRNet(**SMALL)).train()
+    trunk.freeze_norm()
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     optimiser = torch.optim.SGD([value for value in trunk.parameters() if value.requires_grad], lr=1e-3)
     trunk(images).feature.sum().backward()

@@ -140,20 +140,23 @@ def test_no_whole_checkpoint_is_no_fresh_start(tmp_path: Path) -> None:
 
 
 def test_another_configuration_is_refused(tmp_path: Path) -> None:
-    run(ToyTask(Options()), settings(tmp_path, steps=2))
+    identity = {"data": "hands", "hidden": "8"}
+    run(ToyTask(Options()), settings(tmp_path, steps=2, identity=identity))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for options, changes, name in [
         (Options(), {"seed": 1}, "seed"),
-        (Options(), {"identity": "other data"}, "task"),
+        (Options(), {"identity": {"data": "others", "hidden": "8"}}, "data"),
+        (Options(), {"identity": {}}, "data, hidden"),
+        (Options(), {"identity": {"data": "hands", "hidden": "8", "weights": "w"}}, "weights"),
         (Options(), {"clip_norm": 1.0}, "clip_norm"),
         (Options(rate=0.1), {}, "optimiser, schedule"),
         (Options(adam=False), {}, "optimiser"),
-        (Options(norm=True), {}, "weights"),
+        (Options(norm=True), {}, "network"),
     ]:
         with pytest.raises(InputError, match=rf"another configuration \({name}\)"):
-            run(ToyTask(options), settings(tmp_path, **changes))
+            run(ToyTask(options), settings(tmp_path, **{"identity": identity} | changes))
     with pytest.raises(InputError, match="holds 2 steps"):
-        run(ToyTask(Options()), settings(tmp_path, steps=1))
+        run(ToyTask(Options()), settings(tmp_path, steps=1, identity=identity))
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 

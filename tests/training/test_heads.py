@@ -3,6 +3,7 @@ if there had been none, writes what it has learnt, and tells what is missing."""
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
 def test_a_run_folder_of_another_training_is_refused(shards: Path, tmp_path: Path) -> None:
     train(config(shards, "hand", tmp_path, epochs=1))
-    with pytest.raises(InputError, match="another configuration"):
+    with pytest.raises(InputError, match=r"another configuration \(batch"):
         train(config(shards, "hand", tmp_path, epochs=1, batch=12))
+    both = (DataSet("synthetic", shards),) * 2
+    with pytest.raises(InputError, match=r"another configuration \(data,"):
+        train(replace(config(shards, "hand", tmp_path, epochs=1), data=both))
 
 
 def test_batches_are_functions_of_the_step_and_cover_every_epoch(shards: Path, tmp_path: Path) -> None:
@@ -179,8 +183,6 @@ def test_what_is_missing_is_told(shards: Path, tmp_path: Path) -> None:
             train(config(shards, "hand", out, **{option: 0}))
     with pytest.raises(InputError, match=r"the data set freihand.*rendered shards"):
         train(TrainConfig("hand", (DataSet("synthetic", shards), DataSet("freihand", shards)), out))
-    with pytest.raises(InputError, match=r"--trunk, --body-model.*default recipe"):
-        train(config(shards, "hand", out, trunk="resnet18", body_model=Path("x.npz")))
     with pytest.raises(InputError, match="--held-out 1"):
         train(config(shards, "hand", out, held_out=1.0))
     assert not (out / "hand.pt").exists()

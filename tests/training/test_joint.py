@@ -382,7 +382,7 @@ def test_impossible_settings_are_told(weights: Path, tmp_path: Path) -> None:
         ({"weights": None}, "without --weights"),
         ({"weights": tmp_path}, "without body.pt"),
         ({"weights": broken}, "of the part 'hand'"),
-        ({"recipe": "default"}, "does not load"),
+        ({"recipe": "default"}, "weights of the recipe 'paper'"),
         ({"recipe": "default", "body_model": tmp_path / "SMPLX.npz"}, "--body-model with the recipe 'default'"),
         ({"body_model": tmp_path / "SMPLX.npz"}, "not a file"),
         ({"data": (DataSet("synthetic", broken),)}, "without a picture of a hand"),

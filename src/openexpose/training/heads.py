@@ -48,7 +48,8 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
         config: with the recipe's defaults filled in.
 
     Raises:
-        InputError: a stage that is no part, data that are no rendered shards or too few, weights of another network, or a run folder that cannot be written to.
+        InputError: a stage that is no part, data that are no rendered shards or too few, weights of
+            another network, or a run folder that cannot be written to.
     """
     _check(config)
     if config.stage not in SPECS:
@@ -128,6 +129,8 @@ class HeadTask:
         training, validation: samples.
         steps: length of the learning rate's cycle.
     """
+
+    unused_parameters = False
 
     def __init__(
         self, config: TrainConfig, spec: PartSpec, training: PartData, validation: PartData, steps: int

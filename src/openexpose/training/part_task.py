@@ -88,6 +88,8 @@ class PartTask:
         self.plain = replace(setup, augmentation=NO_AUGMENTATION, noise=False)
         self.held_out = held_out
         self.batch_size = int(config.batch or 1)
+        self.unused_parameters = config.stage == "body"
+        """HRNet's last exchange makes a finest map that nobody reads."""
 
     def batch(self, step: int, rank: int, ranks: int) -> PartBatch:
         """This process's crops of a step."""

@@ -151,7 +151,7 @@ def _identity(config: TrainConfig) -> dict[str, str]:
 
 
 _PARTS = [stage for stage in STAGES if stage != "joint"]
-_SCOPES = {
+_SCOPES: dict[str, set[tuple[str, str]]] = {
     "one part of the recipe 'default'": {("default", part) for part in _PARTS},
     "one part of the recipe 'paper'": {("paper", part) for part in _PARTS},
     "the recipe 'paper'": {("paper", stage) for stage in STAGES},
@@ -186,8 +186,8 @@ def _completed(config: TrainConfig) -> TrainConfig:
     """The configuration with the recipe's defaults filled in.
 
     Raises:
-        InputError: there is no such stage or recipe, nothing to train on, a number is not positive, or an option is given
-            that belongs to another recipe or stage.
+        InputError: there is no such stage or recipe, nothing to train on, a number is not positive, or an option
+            is given that belongs to another recipe or stage.
     """
     key = (config.recipe, config.stage)
     if key not in DEFAULTS:
