@@ -5,7 +5,7 @@
 #
 #     make .venv-dev && runs/tiny.sh [FOLDER] [PERCENT]
 #
-# PERCENT scales pictures and steps (100: about ten minutes; CI runs 4).
+# PERCENT scales pictures and steps (100: about ten minutes; CI runs 2).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-run/tiny}
@@ -26,11 +26,11 @@ small=(--trunk resnet18_w16 --batch 16 --validate-every "$(scaled 100 5)" --log-
 # Bodies unvaried: these steps are too few to learn them at all scales, angles and cuts.
 train body "$(scaled 700 10)" 3e-4 "${small[@]}" --no-augment & body=$!
 wait $faces
-train hand "$(scaled 450 10)" 3e-4 "${small[@]}"
-train face "$(scaled 450 10)" 3e-4 "${small[@]}"
+train hand "$(scaled 300 10)" 3e-4 "${small[@]}"
+train face "$(scaled 300 10)" 3e-4 "${small[@]}"
 wait $body
 
-train joint "$(scaled 200 6)" 3e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
+train joint "$(scaled 150 6)" 3e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
     --validate-every "$(scaled 50 3)" --log-every "$(scaled 10 3)"
 
 openexpose bundle --weights "$out" --out "$out/bundle-parts"

@@ -174,9 +174,6 @@ def test_a_merged_pose_goes_with_the_merged_expression(make_task: MakeTask) -> N
     assert torch.equal(task.module.answer(whole, whole.pose).expression, whole.expression)
 
 
-# Which crops are used
-
-
 def test_overlap_of_crops() -> None:
     n = 4
     crops = Crops(torch.rand(n, 2) * 100, torch.full((n,), 20.0), torch.linspace(0, 1, n))

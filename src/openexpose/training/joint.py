@@ -207,7 +207,8 @@ class JointTask:
         return milestones(optimiser, len(self.mixtures["body"]) / int(self.config.batch or 1))
 
     def validate(self) -> dict[str, float]:
-        """Errors on held-out people, predicted without any knowledge of the truth: the loss; bodies (mm from the hips,
+        """Errors on held-out people, predicted without any knowledge of the truth: the loss (without the terms in the
+        crops' coordinates, which mean nothing in crops that lie elsewhere); bodies (mm from the hips,
         % of the crop in 2D); hands (mm from the wrist) and faces (mm from the head joint), each by the body network
         alone and after the merge; and the share of attention's crops that lie near the true ones."""
         sums: dict[str, list[float]] = {}
@@ -216,7 +217,8 @@ class JointTask:
             count += len(batch.bodies.names)
             whole, crops, camera = self.module.look(batch, gated=False)
             terms = self.module.terms(batch, whole, crops, camera)
-            scores = {"loss": float(sum(term.value for term in terms.values()))}
+            counted = [term.value for name, term in terms.items() if not name.startswith("crop_")]
+            scores = {"loss": float(sum(counted))}
             for name, pose in (("alone", whole.own_pose), ("merged", whole.pose)):
                 points, projected = self.module.posed(self.module.answer(whole, pose), whole, crops, camera)
                 if name == "alone":
