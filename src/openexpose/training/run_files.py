@@ -152,7 +152,7 @@ class Table:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         rows = [row for row in _rows(path) if int(row["step"]) <= step] if path.exists() else []
-        self._last = int(rows[-1]["step"]) if rows else 0
+        self._last = int(rows[-1]["step"]) if rows else -1
         self._columns = list(rows[0]) if rows else []
         if path.exists():
             self._rewrite(rows)
