@@ -65,7 +65,7 @@ check() { # NAME FOLDER
     local status=0
     "$openexpose" data check "$1" "$2" --split train || status=$?
     [[ $status -le 1 ]] || stop "the data set $1 in '$2' cannot be read, see above"
-    [[ $status -eq 0 ]] || echo "runs/paper.sh: $1 is not complete, see above; going on with what there is" >&2
+    [[ $status -eq 0 ]] || echo "runs/paper.sh: $1 is not complete (see above), going on with what there is" >&2
 }
 
 bodies=() hands=() faces=()

@@ -24,13 +24,13 @@ render faces "$(scaled 800 20)" & faces=$!
 train() { openexpose train "$1" --recipe paper --data "$out/shards" --out "$out/$1" --steps "$2" --rate "$3" "${@:4}"; }
 small=(--trunk resnet18_w16 --batch 16 --validate-every "$(scaled 100 5)" --log-every "$(scaled 20 5)")
 # Bodies unvaried: these steps are too few to learn them at all scales, angles and cuts.
-train body "$(scaled 700 10)" 3e-4 "${small[@]}" --no-augment & body=$!
+train body "$(scaled 450 10)" 3e-4 "${small[@]}" --no-augment & body=$!
 wait $faces
 train hand "$(scaled 300 10)" 3e-4 "${small[@]}"
 train face "$(scaled 300 10)" 3e-4 "${small[@]}"
 wait $body
 
-train joint "$(scaled 150 6)" 3e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
+train joint "$(scaled 220 6)" 1e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
     --validate-every "$(scaled 50 3)" --log-every "$(scaled 10 3)"
 
 openexpose bundle --weights "$out" --out "$out/bundle-parts"

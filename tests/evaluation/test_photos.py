@@ -25,6 +25,8 @@ POINTS_PX = project_perspective(POINTS_M, FOCAL_PX, CENTRE_PX)
 class KnownPredictor:
     """Everyone stands at POINTS_M; without attention hands and face are 1 pixel to the right, a lone left hand 2."""
 
+    refines = True
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool, int]] = []
 

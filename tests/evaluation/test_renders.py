@@ -52,6 +52,8 @@ PEOPLE = made_people()
 class KnownPredictor:
     """Answers the truth after a similarity; without attention the fingers of left hands are straight."""
 
+    refines = True
+
     def __init__(self, scale: float = 1.0, body_model: object = MODEL) -> None:
         self.scale, self.body_model = scale, body_model
         self.calls: list[dict] = []

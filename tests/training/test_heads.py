@@ -57,7 +57,7 @@ def test_training_learns_and_writes_what_it_has_learnt(shards: Path, tmp_path: P
     losses = [float(row["loss"]) for row in rows(tmp_path / "log.csv")]
     assert np.mean(losses[-4:]) < 0.75 * losses[0]
     held_out = rows(tmp_path / "validation.csv")
-    assert len(held_out) == 4 and float(held_out[-1]["loss"]) == scores["loss"] < float(held_out[0]["loss"])
+    assert len(held_out) == 5 and float(held_out[-1]["loss"]) == scores["loss"] < float(held_out[0]["loss"])
     assert scores["mpjpe_mm"] < scores["mean_pose_mpjpe_mm"] and scores["n"] == HELD
 
     regressor, provenance = load_regressor(tmp_path / f"{part}.pt", part=part)
@@ -76,7 +76,7 @@ def test_the_loss_on_held_out_samples_falls(make_shard, make_evidence, tmp_path:
     options = {"epochs": None, "steps": 200, "batch": 16, "held_out": 0.2, "validate_every": 20, "feedback": False}
     train(config(tmp_path, "hand", out, **options))
     losses = [float(row["loss"]) for row in rows(out / "validation.csv")]
-    assert len(losses) == 10 and losses[-1] < 0.8 * losses[0] and losses[-1] < losses[4]
+    assert len(losses) == 11 and losses[-1] < 0.8 * losses[0] and losses[-1] < losses[4]
 
 
 @pytest.mark.parametrize(("part", "workers"), [("hand", 0), ("face", 1)])
