@@ -30,7 +30,7 @@ train hand "$(scaled 300 10)" 3e-4 "${small[@]}"
 train face "$(scaled 300 10)" 3e-4 "${small[@]}"
 wait $body
 
-train joint "$(scaled 220 6)" 1e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
+train joint "$(scaled 200 6)" 1e-4 --weights "$out" --batch 16 --part-batch 8 --threads 2 --no-augment \
     --validate-every "$(scaled 50 3)" --log-every "$(scaled 10 3)"
 
 openexpose bundle --weights "$out" --out "$out/bundle-parts"
