@@ -303,8 +303,8 @@ def test_two_processes_see_together_what_one_sees(part: str) -> None:
     setup = setup_of(part, AUGMENTATIONS[part], noise=True)
     makers = [part_batch] + ([body_batch] if part == "body" else [])
     for make in makers:
-        one = flat(make(setup, mixture, range(4, 8), 1, 3))
-        two = [flat(make(setup, mixture, numbers, 1, 3)) for numbers in (range(4, 6), range(6, 8))]
+        one = flat(make(setup, mixture, range(4, 8), 3))
+        two = [flat(make(setup, mixture, numbers, 3)) for numbers in (range(4, 6), range(6, 8))]
         for name, value in one.items():
             if isinstance(value, torch.Tensor):
                 torch.testing.assert_close(torch.cat([half[name] for half in two]), value, rtol=0, atol=0)
@@ -313,15 +313,15 @@ def test_two_processes_see_together_what_one_sees(part: str) -> None:
                 assert len(halves) == len(value)
                 pairs = zip(halves, value, strict=True)
                 assert all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
-        other = flat(make(setup, mixture, range(4, 8), 1, 4))
+        other = flat(make(setup, mixture, range(4, 8), 4))
         assert not torch.equal(other["projected"], one["projected"]), "the seed does not matter"
-        later = flat(make(setup, mixture, range(9, 13), 2, 3))
+        later = flat(make(setup, mixture, range(9, 13), 3))
         assert not torch.equal(later["projected"], one["projected"])
 
 
 def test_epochs_vary_the_same_picture() -> None:
     mixture, setup = Mixture([[labelled("body")]], 0.25), setup_of("body", AUGMENTATIONS["body"])
-    images = part_batch(setup, mixture, range(3), 0, 0).image
+    images = part_batch(setup, mixture, range(3), 0).image
     assert not torch.equal(images[0], images[1]) and not torch.equal(images[1], images[2])
 
 
@@ -334,12 +334,12 @@ def test_broken_pictures_are_replaced_and_named(tmp_path: Path) -> None:
     ]
     good = [labelled("hand", k) for k in range(4, 9)]
     mixture = Mixture([broken + good], 0.25)
-    batch = part_batch(setup_of("hand"), mixture, range(9), 0, 0)
+    batch = part_batch(setup_of("hand"), mixture, range(9), 0)
     assert len(batch.names) == len(batch.image) == 9 and set(batch.names) == {sample.name for sample in good}
     for name in ("bytes/1", "file/2", "bare/3", "other/4"):
         assert any(name in problem for problem in batch.problems)
     with pytest.raises(InputError, match="21 broken samples in a row"):
-        part_batch(setup_of("hand"), Mixture([broken], 0.25), range(1), 0, 0)
+        part_batch(setup_of("hand"), Mixture([broken], 0.25), range(1), 0)
 
 
 def test_other_errors_are_not_hidden() -> None:

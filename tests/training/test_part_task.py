@@ -192,7 +192,7 @@ def test_nothing_known_leaves_the_mean_as_it_is() -> None:
 def test_true_answers_have_no_error() -> None:
     for part in PARTS_OF_THE_BODY:
         setup, spec = setup_of(part), SPECS[part]
-        target = part_batch(setup, Mixture([[labelled(part, k) for k in range(3)]], 0.25), range(3), 0, 0).target
+        target = part_batch(setup, Mixture([[labelled(part, k) for k in range(3)]], 0.25), range(3), 0).target
         errors = keypoint_errors(spec, target.points, target.projected, target)
         assert errors == {"mpjpe_mm": 0.0, "error_2d_percent": 0.0}
         moved = keypoint_errors(spec, target.points + 3.0, target.projected + torch.tensor([0.02, 0.0]), target)

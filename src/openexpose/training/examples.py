@@ -69,7 +69,6 @@ class PartSetup:
 class PartBatch:
     """Crops of a part."""
 
-    step: int
     image: Float[Tensor, "n 3 s s"]
     target: PartTarget
     start: Float[Tensor, "n size"]
@@ -81,7 +80,6 @@ class PartBatch:
 class BodyBatch:
     """Whole pictures with one person each; orientations and points in the picture's frame, 2D points in body crops."""
 
-    step: int
     pictures: list[UInt8[Tensor, "3 _ _"]]
     gains: Float[Tensor, "n 3"]
     """Factors on red, green and blue."""
@@ -125,7 +123,7 @@ def make_examples(
     return examples, names, problems
 
 
-def part_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step: int, seed: int) -> PartBatch:
+def part_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, seed: int) -> PartBatch:
     """The crops of some draws, as :func:`make_examples` makes them."""
 
     def make(sample: Sample, rng: np.random.Generator) -> tuple[Array, dict[str, Array], Array]:
@@ -133,7 +131,7 @@ def part_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step
 
     examples, names, problems = make_examples(mixture, numbers, make, seed)
     images, targets, starts = zip(*examples, strict=True)
-    return PartBatch(step, _stack(images), _target(targets), _stack(starts), names, problems)
+    return PartBatch(_stack(images), _target(targets), _stack(starts), names, problems)
 
 
 def part_example(
@@ -169,7 +167,7 @@ def plain_target(setup: PartSetup, sample: Sample) -> dict[str, Array]:
     return target_rows(setup, labels_in_crop(sample, training_crop(sample, scale, Augmentation())), sample)
 
 
-def body_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step: int, seed: int) -> BodyBatch:
+def body_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, seed: int) -> BodyBatch:
     """The pictures of some draws, as :func:`make_examples` makes them."""
 
     def make(sample: Sample, rng: np.random.Generator) -> tuple[Array, dict[str, Array], dict[str, Array]]:
@@ -178,7 +176,7 @@ def body_batch(setup: PartSetup, mixture: Mixture | Listed, numbers: range, step
     examples, names, problems = make_examples(mixture, numbers, make, seed)
     pictures = [torch.from_numpy(example[0]) for example in examples]
     views = {name: _stack([example[2][name] for example in examples]) for name in examples[0][2]}
-    return BodyBatch(step, pictures, target=_target([e[1] for e in examples]), names=names, problems=problems, **views)
+    return BodyBatch(pictures, target=_target([e[1] for e in examples]), names=names, problems=problems, **views)
 
 
 def body_example(

@@ -188,9 +188,9 @@ class JointTask:
         """This process's pictures of a step."""
         seed, count = self.config.seed, int(self.config.part_batch or 0)
         numbers = share(step, int(self.config.batch or 1), rank, ranks)
-        bodies = body_batch(self.setups["body"], self.mixtures["body"], numbers, step, seed)
+        bodies = body_batch(self.setups["body"], self.mixtures["body"], numbers, seed)
         alone = {
-            name: part_batch(self.setups[name], self.mixtures[name], share(step, count, rank, ranks), step, seed)
+            name: part_batch(self.setups[name], self.mixtures[name], share(step, count, rank, ranks), seed)
             for name in self.mixtures
             if name != "body"
         }
@@ -262,7 +262,7 @@ class JointTask:
         for k in range(0, len(self.held_out), _VALIDATION_BATCH):
             mixture = Listed(self.held_out[k : k + _VALIDATION_BATCH])
             try:
-                bodies = body_batch(plain, mixture, range(len(mixture)), 0, 0)
+                bodies = body_batch(plain, mixture, range(len(mixture)), 0)
             except InputError:  # not one of them is usable
                 continue
             yield to_device(JointBatch(bodies, {}), device)

@@ -93,7 +93,7 @@ class PartTask:
 
     def batch(self, step: int, rank: int, ranks: int) -> PartBatch:
         """This process's crops of a step."""
-        return part_batch(self.setup, self.training, share(step, self.batch_size, rank, ranks), step, self.config.seed)
+        return part_batch(self.setup, self.training, share(step, self.batch_size, rank, ranks), self.config.seed)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam, without weight decay on offsets."""
@@ -246,7 +246,7 @@ def _labelled_camera(setup: PartSetup, target: dict[str, Array]) -> Float[Array,
 
 def fixed_batch(setup: PartSetup, samples: Sequence[Sample]) -> PartBatch:
     """A batch of just these samples; broken ones are left out."""
-    return part_batch(setup, Listed(samples), range(len(samples)), 0, 0)
+    return part_batch(setup, Listed(samples), range(len(samples)), 0)
 
 
 def share(step: int, batch: int, rank: int, ranks: int) -> range:
