@@ -30,11 +30,11 @@
 #   lsp/            joints.mat, images                                                            2,000 people
 #   lsp_extended/   joints.mat, images                                                            10,000 people
 #
-# For measuring, if it is there:
+# For measuring, those that are there (docs/evaluation.md says which files):
 #
-#   photos/         index.json and annotated photos, in the format of docs/data.md
-#
-# EHF, 3DPW, FreiHAND's evaluation set and Stirling can be read (`openexpose data check ehf ...`), not yet scored.
+#   ehf/ 3dpw/ stirling/       and freihand/evaluation
+#   photos/                    index.json and annotated photos of your own
+#   tables/                    SMPLX_to_J14.pkl, MANO_SMPLX_vertex_ids.pkl, SMPL-X__FLAME_vertex_ids.npy
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ $# -lt 1 ]]; then
@@ -105,10 +105,15 @@ train joint --data "${bodies[@]}" "${hands[@]}" "${faces[@]}" --weights "$out/we
 $openexpose bundle --weights "$out/weights" --out "$out/bundle-parts" --name paper-parts --body-model "$model"
 $openexpose bundle --weights "$out/weights/joint" --out "$out/bundle-joint" --name paper-joint --body-model "$model"
 
-# Rows of the paper's Table 2: the columns "no attention" and "mean" of `parts`, then "mean" of `joint`.
-if [[ -f $data/photos/index.json ]]; then
-    $openexpose evaluate --data "$data/photos" --bundle "$out/bundle-parts" --json "$out/parts.json"
-    $openexpose evaluate --data "$data/photos" --bundle "$out/bundle-joint" --json "$out/joint.json"
-else
-    echo "no '$data/photos/index.json': nothing measured. The bundles are in '$out'."
-fi
+# The field's protocols. Rows of the paper's Table 2: "openexpose, body only" and "openexpose" of `parts`, then
+# "openexpose" of `joint`. Exit code 1 says that some pictures could not be measured; the reports name them.
+tables=()
+if [[ -d $data/tables ]]; then tables=(--tables "$data/tables"); fi
+for protocol in ehf 3dpw freihand stirling photos; do
+    [[ -d $data/$protocol ]] || { echo "no '$data/$protocol': not measured"; continue; }
+    for row in parts joint; do
+        $openexpose evaluate --protocol $protocol --data "$data/$protocol" "${tables[@]}" --body-model "$model" \
+            --bundle "$out/bundle-$row" --out "$out/$protocol-$row" || [[ $? -eq 1 ]]
+    done
+    $openexpose compare "$out/$protocol-parts/report.json" "$out/$protocol-joint/report.json"
+done

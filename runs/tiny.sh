@@ -36,5 +36,6 @@ train joint "$(scaled 200 6)" 1e-4 --weights "$out" --batch 16 --part-batch 8 --
 openexpose bundle --weights "$out" --out "$out/bundle-parts"
 openexpose bundle --weights "$out/joint" --out "$out/bundle-joint"
 for row in parts joint; do
-    openexpose evaluate --protocol renders --data "$out/shards" --bundle "$out/bundle-$row" --json "$out/$row.json"
+    openexpose evaluate --protocol renders --data "$out/shards" --split val --bundle "$out/bundle-$row" \
+        --out "$out/$row"
 done

@@ -28,5 +28,5 @@ def test_tiny_runs_from_renders_to_the_table(tmp_path: Path) -> None:
         parts, joint = (tmp_path / folder / f"{part}.pt" for folder in (part, "joint"))
         assert parts.is_file() and joint.is_file() and parts.read_bytes() != joint.read_bytes()
     for row in ("parts", "joint"):
-        report = json.loads((tmp_path / f"{row}.json").read_text())
-        assert report, row
+        report = json.loads((tmp_path / row / "report.json").read_text())
+        assert report["results"][0]["values"], row

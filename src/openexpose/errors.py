@@ -13,3 +13,7 @@ class InputError(ValueError):
     def __init__(self, got: str, expected: str, fix: str = "") -> None:
         self.got, self.expected, self.fix = got, expected, fix
         super().__init__(f"{got}; expected {expected}" + (f". {fix}" if fix else ""))
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        """So that it comes whole out of worker processes."""
+        return type(self), (self.got, self.expected, self.fix)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from openexpose.data.arrays import read_npz
-from openexpose.data.safe_pickle import load_pickle
+from openexpose.data.safe_pickle import SparseMatrix, load_pickle
 from openexpose.errors import InputError
 
 
@@ -78,3 +79,33 @@ def test_damaged_pickles_are_told(tmp_path: Path, content: bytes) -> None:
         load_pickle(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_pickle(tmp_path / "absent.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("noun", ["matrix", "array"])
+def test_sparse_matrices_become_plain_arrays(tmp_path: Path, protocol: int, layout: str, noun: str) -> None:
+    dense = np.random.default_rng(3).normal(size=(5, 7)) * (np.arange(35).reshape(5, 7) % 3 == 0)
+    path = tmp_path / "sparse.pkl"
+    path.write_bytes(pickle.dumps({"mtx": getattr(scipy.sparse, f"{layout}_{noun}")(dense)}, protocol=protocol))
+    found = load_pickle(path)["mtx"]
+    assert isinstance(found, SparseMatrix) and found.shape == (5, 7)
+    np.testing.assert_array_equal(found.dense(), dense)
+
+
+def test_a_matrix_becomes_an_array(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.pkl"
+    path.write_bytes(pickle.dumps(np.asmatrix(np.eye(2)), protocol=2))
+    found = load_pickle(path)
+    assert type(found) is np.ndarray and (found == np.eye(2)).all()
+
+
+def test_damaged_sparse_matrices_are_told(tmp_path: Path) -> None:
+    path, matrix = tmp_path / "sparse.pkl", scipy.sparse.csr_matrix(np.eye(3))
+    matrix.indices[1] = 9
+    path.write_bytes(pickle.dumps(matrix))
+    with pytest.raises(InputError, match="outside"):
+        load_pickle(path).dense()
+    path.write_bytes(pickle.dumps(scipy.sparse.lil_matrix(np.eye(3))))
+    with pytest.raises(InputError, match="lil_matrix"):
+        load_pickle(path)

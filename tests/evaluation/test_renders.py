@@ -1,167 +1,176 @@
-"""The protocol of renders with predictors whose errors are known."""
+"""The protocol of renders with systems whose errors are known, on the frozen test set's numbers and on shards."""
 
-import io
-import json
+from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
 
-from openexpose.body.keypoints import PARTS
-from openexpose.body.mesh import PosedMesh, posed_mesh
+from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
+from openexpose.body.mesh import posed_mesh
 from openexpose.body.model import load_body_model
-from openexpose.cli.main import main
 from openexpose.errors import InputError
-from openexpose.evaluation.renders import (
-    HIPS,
-    LSP14,
-    METRICS,
-    RenderedPerson,
-    evaluate_renders,
-    format_renders,
-    person_errors,
-    write_renders,
-)
+from openexpose.evaluation.record import Mesh, Prediction, Protocol, Report, Subject
+from openexpose.evaluation.renders import CUT, SEEN, WHOLE, protocol
+from openexpose.evaluation.run import System, evaluate
+from openexpose.evaluation.tables import Tables
 from openexpose.geometry.rotation import rotvec_to_matrix
+from openexpose.synth.testset_pictures import read_frozen
 
-MODEL = load_body_model()
-
-
-def made_people(count: int = 3) -> list[RenderedPerson]:
-    rng, buffer = np.random.default_rng(0), io.BytesIO()
-    PIL.Image.new("RGB", (16, 16)).save(buffer, "JPEG")
-    people = []
-    for k in range(count):
-        visibility = np.full(144, 2, np.uint8)
-        visibility[PARTS["left_hand"]] = 2 * (k > 0)  # the first person's left hand is hidden
-        pose = rotvec_to_matrix(rng.normal(0, 0.2, (55, 3)))
-        people.append(
-            RenderedPerson(
-                f"p/{k}", buffer.getvalue(), np.array([0.0, 0, 1 + k, 9]), 20.0, pose, np.zeros(10), np.zeros(20),
-                visibility,
-            )
-        )  # fmt: skip
-    return people
+FROZEN = read_frozen().people
+COUNT = 8
+TABLES = Tables.read()
 
 
-PEOPLE = made_people()
+class Known(System):
+    """Answers the truth, changed."""
+
+    notes = ()
+
+    def __init__(self, change: Callable[[Subject, Mesh, np.ndarray], Prediction], name: str = "known") -> None:
+        self.change, self.name = change, name
+
+    def __call__(self, subject: Subject) -> Prediction:
+        return self.change(subject, subject.mesh(), subject.joints_m[:144])
 
 
-class KnownPredictor:
-    """Answers the truth after a similarity; without attention the fingers of left hands are straight."""
-
-    refines = True
-
-    def __init__(self, scale: float = 1.0, body_model: object = MODEL) -> None:
-        self.scale, self.body_model = scale, body_model
-        self.calls: list[dict] = []
-
-    def __call__(self, pixels, *, boxes, **how) -> SimpleNamespace:
-        self.calls.append(how)
-        person = PEOPLE[int(boxes[0, 2]) - 1]
-        pose = person.pose.copy()
-        if not how["attention"]:
-            pose[25:40] = np.eye(3)
-        return SimpleNamespace(posed=posed_mesh(MODEL, pose[None], person.betas[None], person.expression[None]))
-
-    def mesh(self, people) -> np.ndarray:
-        return self.scale * people.posed.vertices + 0.3
-
-    def keypoints(self, people) -> np.ndarray:
-        return self.scale * people.posed.joints + 0.3
+def moved(scale: float = 1.0, offset_m: float = 0.0, angle_rad: float = 0.0) -> Known:
+    """The truth after a similarity."""
+    turn = scale * rotvec_to_matrix(np.array([0.0, 0.0, angle_rad]))
+    return Known(
+        lambda _, mesh, joints: Prediction(
+            Mesh(mesh.vertices_m @ turn.T + offset_m, mesh.faces), joints @ turn.T + offset_m, KEYPOINT_NAMES
+        )
+    )
 
 
-def row(report, metric: str, people: str = "all"):
-    (found,) = [r for r in report.rows if (r.metric, r.people) == (metric, people)]
-    return found
+def means(report: Report, metric: str, group: str = "renders") -> float:
+    return float(np.mean([values.mean() for values in report.results[0].values[metric, group].values()]))
 
 
-def test_the_truth_has_no_error_and_scale_counts_only_unaligned():
-    report = evaluate_renders(KnownPredictor(), PEOPLE)
-    assert [r.metric for r in report.rows if r.people == "all"] == list(METRICS)
-    assert all(r.result.mean == pytest.approx(0, abs=1e-2) and r.result.people > 0 for r in report.rows)
-    scaled = evaluate_renders(KnownPredictor(1.3), PEOPLE, attention=False)
-    assert row(scaled, "MPJPE body").result.mean > 50
-    assert row(scaled, "PA-MPJPE body").result.mean == pytest.approx(0, abs=1e-2)
-    assert row(scaled, "PA-V2V face").result.mean == pytest.approx(0, abs=1e-2)
+def write_testset(folder: Path, count: int = COUNT, **changed: np.ndarray) -> Path:
+    np.savez(folder / "truth.npz", **FROZEN.truth() | {"rendered": np.arange(500) < count} | changed)
+    return folder
 
 
-def test_the_gain_of_attention_is_paired_and_stays_in_its_part():
-    report = evaluate_renders(KnownPredictor(), PEOPLE)
-    left = row(report, "PA-V2V left hand")
-    assert left.without.mean > 2
-    assert left.difference.mean == pytest.approx(left.result.mean - left.without.mean)
-    assert row(report, "PA-V2V right hand").without.mean == pytest.approx(0, abs=1e-2)
-    assert row(report, "PA-MPJPE left hand").without.mean > 2
-    assert 0.01 < row(report, "PA-V2V all").without.mean < left.without.mean
+@pytest.fixture(scope="module")
+def testset(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
+    return protocol(write_testset(tmp_path_factory.mktemp("testset")), tables=TABLES)
 
 
-def test_hidden_parts_are_told_apart():
-    report = evaluate_renders(KnownPredictor(), PEOPLE)
-    assert row(report, "PA-V2V left hand").result.people == 3
-    assert row(report, "PA-V2V left hand", "part seen").result.people == 2
-    assert row(report, "PA-MPJPE right hand", "part seen").result.people == 3
-    assert not [r for r in report.rows if r.people == "part seen" and r.metric.endswith("body")]
+@pytest.fixture(scope="module")
+def exact(testset: Protocol) -> Report:
+    return evaluate(testset, [moved()], Path("t"), limit=4)
 
 
-def test_known_distances():
-    rng = np.random.default_rng(1)
-    truth = PosedMesh(rng.normal(size=(1, 40, 3)), rng.normal(size=(1, 144, 3)))
-    subsets = {"all": np.arange(40), "body": np.arange(20), "face": np.arange(20, 40)}
-    subsets |= {"left hand": np.arange(10), "right hand": np.arange(10, 20)}
-    joints, vertices = truth.joints.copy(), truth.vertices.copy()
-    moved = np.delete(LSP14, HIPS)
-    joints[0, moved, 0] += 0.01  # all but the hips move by 10 mm
-    vertices[0, :20] = 2 * vertices[0, :20] @ rotvec_to_matrix(np.array([0.3, -1.0, 0.2])).T + 5
-    errors = person_errors(PosedMesh(vertices, joints), truth, subsets)
-    assert errors["MPJPE body"] == pytest.approx(10 * len(moved) / 14)
-    assert errors["PA-MPJPE body"] < errors["MPJPE body"]
-    for name in ("body", "left hand", "right hand", "face"):  # each part is aligned on its own
-        assert errors[f"PA-V2V {name}"] == pytest.approx(0, abs=1e-9)
-    assert errors["PA-V2V all"] > 100
+def test_subjects_are_the_frozen_people(testset: Protocol) -> None:
+    assert [s.name for s in testset.subjects] == [f"test-v1/{k:04d}" for k in range(COUNT)]
+    assert "first 8 of the 500" in testset.notes[0] and testset.whole
+    model = load_body_model()
+    for k, subject in enumerate(testset.subjects[:3]):
+        person = FROZEN.person(k)
+        posed = posed_mesh(model, person.pose[None], person.betas[None], person.expression[None])
+        np.testing.assert_allclose(subject.mesh().vertices_m, posed.vertices[0] + person.transl, atol=1e-6)
+        np.testing.assert_allclose(subject.joints_m[:144], posed.joints[0] + person.transl, atol=1e-5)
+        assert subject.image.as_posix().endswith(f"images/{k:04d}.jpg") and subject.mesh().topology == "freebody"
+        spots = subject.keypoints_px["all"]
+        near = spots[person.visibility == 2, :2]
+        low, high = subject.box_xyxy_px.reshape(2, 2)
+        assert ((near > low - 5) & (near < high + 5)).all() and len(near) > 20
+        np.testing.assert_array_equal(spots[:, 2] > 0, person.visibility > 0)
+        assert subject.seen == person.seen and subject.focal_px == person.focal_px
 
 
-def test_the_camera_is_given_and_no_attention_runs_once():
-    predictor = KnownPredictor()
-    report = evaluate_renders(predictor, PEOPLE, attention=False, refinement=False)
-    assert predictor.calls == [{"focal_px": 20.0, "attention": False, "refinement": False}] * 3
-    assert all(r.without is None for r in report.rows)
-    assert "no attention [95 %]" in format_renders(report) and "Not refined" in format_renders(report)
+def test_the_truth_has_no_error(testset: Protocol, exact: Report) -> None:
+    found = {metric for metric, _ in exact.results[0].values}
+    assert found == {m.name for m in testset.metrics if "12 limb joints" not in m.name}
+    for metric in testset.metrics:
+        if metric.name in found:
+            assert means(exact, metric.name) == pytest.approx(1.0 if metric.more_is_better else 0.0, abs=1e-3)
 
 
-def test_table_prints_and_saves_every_row(tmp_path):
-    report = evaluate_renders(KnownPredictor(), PEOPLE)
-    text = format_renders(report)
-    assert text.count("\n| ") == len(report.rows) and "Refined on" in text
-    write_renders(tmp_path / "t.json", report)
-    saved = json.loads((tmp_path / "t.json").read_text())
-    assert [r["metric"] for r in saved["rows"]] == [r.metric for r in report.rows]
-    assert saved["attention"] is True and saved["rows"][0]["result"]["people"] == 3
+def test_a_similarity_counts_only_unaligned(testset: Protocol) -> None:
+    report = evaluate(testset, [moved(1.2, 0.1, 0.2)], Path("t"), limit=2)
+    for metric in testset.metrics:
+        if metric.name.startswith(("PA-", "P2S")) and (metric.name, "renders") in report.results[0].values:
+            assert means(report, metric.name) == pytest.approx(0, abs=1e-2)
+    shifted = evaluate(testset, [moved(offset_m=0.1)], Path("t"), limit=2)
+    assert means(shifted, "V2V all") == pytest.approx(100 * np.sqrt(3), rel=1e-4)
+    assert means(shifted, "TR-V2V") == pytest.approx(0, abs=1e-2)
+    assert means(shifted, "MPJPE body") == pytest.approx(0, abs=1e-2)
 
 
-def test_bad_input_is_told():
-    with pytest.raises(InputError, match="body model is 'SMPLX_NEUTRAL'"):
-        evaluate_renders(KnownPredictor(body_model=SimpleNamespace(name="SMPLX_NEUTRAL")), PEOPLE)
-    with pytest.raises(InputError, match="no people"):
-        evaluate_renders(KnownPredictor(), [])
-    with pytest.raises(InputError, match="p/0: a picture that does not decode"):
-        evaluate_renders(KnownPredictor(), [replace(PEOPLE[0], jpeg=b"nothing")])
+def test_rows_of_seen_parts_and_truncation(testset: Protocol, exact: Report) -> None:
+    subjects = testset.subjects[:4]
+    values = exact.results[0].values
+    for part in ("left hand", "right hand", "face"):
+        seen = {s.name for s in subjects if part in s.seen}
+        assert set(values.get((f"PA-V2V {part}", SEEN), {})) == seen
+        assert len(values[f"PA-V2V {part}", "renders"]) == 4
+    truncations = {s.name: FROZEN.person(k).truncation for k, s in enumerate(subjects)}
+    whole = {name for name, kind in truncations.items() if kind == "whole"}
+    assert set(values["PA-V2V all", WHOLE]) == whole and set(values["PA-V2V all", CUT]) == set(truncations) - whole
+    assert ("V2V all", WHOLE) not in values and ("PA-V2V body", SEEN) not in values
 
 
-def test_the_command_prints_the_table(monkeypatch, capsys, tmp_path):
-    asked = {}
+def test_fourteen_joints_end_with_the_head_joint(testset: Protocol) -> None:
+    def raised(_: Subject, mesh: Mesh, joints: np.ndarray) -> Prediction:
+        joints = joints.copy()
+        joints[INDEX["head"], 1] -= 0.014
+        return Prediction(mesh, joints, KEYPOINT_NAMES)
 
-    def read(folder, split, *, limit):
-        asked.update(split=split, limit=limit)
-        return PEOPLE[:limit]
+    report = evaluate(testset, [Known(raised)], Path("t"), limit=2)
+    (values, _) = report.results[0].values["MPJPE body", "renders"].values()
+    np.testing.assert_allclose(values, [0] * 13 + [14], atol=1e-2)
 
-    monkeypatch.setattr("openexpose.predict.pipeline.Predictor.load", lambda *_, **__: KnownPredictor())
-    monkeypatch.setattr("openexpose.data.synthetic.read_rendered_people", read)
-    words = ["evaluate", "--protocol", "renders", "--data", "d", "--limit", "2", "--no-attention"]
-    assert main([*words, "--json", str(tmp_path / "t.json")]) == 0
-    assert asked == {"split": "val", "limit": 2} and (tmp_path / "t.json").is_file()
-    assert "| PA-V2V left hand" in capsys.readouterr().out
-    assert main(["evaluate", "--data", "d", "--limit", "2"]) == 2
-    assert capsys.readouterr().err.startswith("openexpose: --no-attention, --limit or --split")
+
+def test_a_mesh_alone_has_its_joints_regressed(testset: Protocol) -> None:
+    report = evaluate(testset, [Known(lambda _, mesh, __: Prediction(mesh))], Path("t"), limit=1)
+    values = report.results[0].values["MPJPE body", "renders"]
+    assert 0 < max(v.mean() for v in values.values()) < 25  # of the posed mesh, so only about the posed joints
+
+
+def test_another_body_model_is_measured_by_joints_and_surface(testset: Protocol) -> None:
+    def sparse(_: Subject, mesh: Mesh, joints: np.ndarray) -> Prediction:
+        kept = np.flatnonzero((mesh.faces < 9000).all(1))
+        return Prediction(Mesh(mesh.vertices_m[:9000], mesh.faces[kept]), joints, KEYPOINT_NAMES)
+
+    report = evaluate(testset, [Known(sparse)], Path("t"), limit=1)
+    found = {metric for metric, _ in report.results[0].values}
+    assert {"MPJPE body", "PA-MPJPE body", "PA-MPJPE left hand", "P2S mean"} <= found
+    assert not [metric for metric in found if "V2V" in metric or "F-score" in metric]
+
+
+def test_people_shards(tmp_path: Path) -> None:
+    from openexpose.synth.dataset import render_shard
+    from openexpose.synth.person import build_stage
+
+    render_shard("people", 0, 0, 10, tmp_path / "people-0-00000.npz", build_stage())
+    made = protocol(tmp_path, tables=TABLES)
+    (subject,) = made.subjects
+    assert subject.name == "people-0-00000/00009" and isinstance(subject.image, bytes)
+    assert "split val: 1 people" in made.notes[0] and len(protocol(tmp_path, tables=TABLES, split="all").subjects) == 10
+    report = evaluate(made, [moved()], tmp_path)
+    assert means(report, "V2V all") == pytest.approx(0, abs=1e-2)
+    assert ("PA-V2V all", WHOLE) not in report.results[0].values
+
+
+def test_bad_input_is_told(tmp_path: Path, testset: Protocol) -> None:
+    with pytest.raises(InputError, match="without people shards"):
+        protocol(tmp_path, tables=TABLES)
+    write_testset(tmp_path)
+    with pytest.raises(InputError, match="the split 'val' of test-v1"):
+        protocol(tmp_path, tables=TABLES, split="val")
+    write_testset(tmp_path, betas=FROZEN.betas / 1e3 + 0.001)
+    with pytest.raises(InputError, match=r"truth\.npz.*whose numbers are not test-v1's"):
+        protocol(tmp_path, tables=TABLES)
+    write_testset(tmp_path, count=0)
+    with pytest.raises(InputError, match="without a rendered picture"):
+        protocol(tmp_path, tables=TABLES)
+    (tmp_path / "truth.npz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="does not read as npz"):
+        protocol(tmp_path, tables=TABLES)
+    in_mm = Known(lambda _, mesh, joints: Prediction(replace(mesh, vertices_m=1000 * mesh.vertices_m)))
+    with pytest.raises(InputError, match="--unit mm"):
+        evaluate(testset, [in_mm], tmp_path, limit=1)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from openexpose.geometry.procrustes import align_similarity
+from openexpose.errors import InputError
+from openexpose.geometry.procrustes import align_similarity, find_similarity
 from openexpose.geometry.rotation import rotvec_to_matrix
 
 
@@ -62,7 +63,46 @@ def test_leading_axes_are_free() -> None:
 
 
 def test_undefined_alignments_are_errors() -> None:
-    with pytest.raises(ValueError, match="3 points"):
-        align_similarity(np.zeros((2, 3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="coincide"):
-        align_similarity(np.ones((4, 3)), np.random.default_rng(6).normal(size=(4, 3)))
+    points = np.random.default_rng(6).normal(size=(4, 3))
+    for source, target, told in (
+        (np.zeros((2, 3)), np.zeros((2, 3)), "3 points"),
+        (np.ones((4, 3)), points, "source points that all coincide"),
+        (np.full((4, 3), 0.1), points, "coincide"),
+        (points, np.ones((4, 3)), "target points that all coincide"),
+        (points, points[:3], "shape"),
+        (points, points * np.inf, "infinity"),
+    ):
+        with pytest.raises(InputError, match=told):
+            align_similarity(source, target)
+
+
+def test_tiny_and_distant_point_sets_align() -> None:
+    rng = np.random.default_rng(7)
+    source = 1e-9 * rng.normal(size=(1, 8, 3))
+    target = move(source, rng)
+    target -= target.mean(1, keepdims=True)
+    np.testing.assert_allclose(1e9 * align_similarity(source, target), 1e9 * target, atol=1e-6)
+    far = rng.normal(size=(1, 8, 3)) + 1e4
+    np.testing.assert_allclose(align_similarity(far, far * 2.0), far * 2.0, atol=1e-8)
+
+
+def test_found_similarity_moves_other_points_too() -> None:
+    rng = np.random.default_rng(8)
+    points = rng.normal(size=(1, 20, 3))
+    target = move(points, rng)
+    similarity = find_similarity(points[0, :5], target[0, :5])
+    np.testing.assert_allclose(similarity(points[0]), target[0], atol=1e-9)
+    np.testing.assert_allclose(similarity.rotation @ similarity.rotation.T, np.eye(3), atol=1e-12)
+    noisy = target[0, :5] + 0.1 * rng.normal(size=(5, 3))
+    np.testing.assert_allclose(
+        find_similarity(points[0, :5], noisy)(points[0, :5]), align_similarity(points[0, :5], noisy), atol=1e-9
+    )
+
+
+def test_points_on_a_line_do_not_fix_a_similarity() -> None:
+    rng = np.random.default_rng(9)
+    line, points = np.outer(rng.normal(size=5), [1.0, 2.0, 3.0]) + 1.0, rng.normal(size=(5, 3))
+    for source, target in ((line, points), (points, line)):
+        with pytest.raises(InputError, match="line"):
+            find_similarity(source, target)
+        align_similarity(source, target)  # what is aligned itself does not depend on what stays open

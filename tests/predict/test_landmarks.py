@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openexpose.body.keypoints import FLIP, INDEX, PARTS
+from openexpose.body.keypoints import COCO17, FLIP, IBUG68, INDEX, PARTS, RIGHT_HAND21
 from openexpose.geometry.boxes import Crop
 from openexpose.predict.landmarks import (
     CORRESPONDENCES,
@@ -17,6 +17,7 @@ from openexpose.predict.landmarks import (
     joint_visibility,
     overlap,
     pose_trunk_crop,
+    skeleton_points,
     upright,
 )
 
@@ -127,6 +128,20 @@ def test_correspondences_are_one_to_one_and_edges_lie_in_them(part: str) -> None
     assert max(landmark) < COUNTS[part] and max(keypoint) < 144
     edges = np.array(EDGES[part])
     assert edges.min() >= 0 and edges.max() < len(landmark) and (edges[:, 0] != edges[:, 1]).all()
+
+
+@pytest.mark.parametrize(("part", "rows"), [("body", COCO17), ("hand", RIGHT_HAND21), ("face", IBUG68)])
+def test_a_trunks_landmarks_in_the_annotators_order(part: str, rows: np.ndarray) -> None:
+    """A trunk that sees keypoints where they are tells them back."""
+    rng = np.random.default_rng(4)
+    keypoints, landmarks, visibility = rng.normal(size=(144, 2)), rng.normal(size=(COUNTS[part], 2)), np.zeros(478)
+    landmark, keypoint = CORRESPONDENCES[part]
+    landmarks[landmark] = keypoints[keypoint]
+    visibility[landmark] = rng.uniform(0.1, 1.0, len(landmark))
+    found = skeleton_points(part, landmarks, visibility[: COUNTS[part]])
+    assert set(rows) <= set(keypoint)  # all of them are known
+    np.testing.assert_allclose(found[:, :2], keypoints[rows])
+    assert (found[:, 2] > 0).all()
 
 
 def test_joint_visibility() -> None:

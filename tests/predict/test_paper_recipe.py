@@ -62,6 +62,7 @@ def test_refinement_needs_landmarks(predictor: Predictor, pixels: np.ndarray) ->
     np.testing.assert_array_equal(with_it.pose, without.pose)
     np.testing.assert_array_equal(with_it.transl, without.transl)
     assert "refine" not in predictor.timings
+    assert predictor.trunk_points(0) == {}
 
 
 def test_a_person_is_placed_where_the_weak_camera_shows_it(predictor: Predictor, pixels: np.ndarray) -> None:

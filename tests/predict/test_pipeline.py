@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.conftest import EXAMPLE, EXAMPLE_BOXES
 
-from openexpose.body.keypoints import FLIP, JOINT_FLIP, PARTS
+from openexpose.body.keypoints import FLIP, IBUG68, JOINT_FLIP, PARTS
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop
 from openexpose.geometry.camera import project_perspective, project_weak
@@ -162,6 +162,52 @@ def test_a_lone_face_is_found_whichever_way_up(predictor: Predictor, pixels: np.
     turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     np.testing.assert_allclose(turned.pose[0, 0], turn @ upright.pose[0, 0], atol=2e-2)
     np.testing.assert_allclose(turned.part_confidence, upright.part_confidence, atol=1e-2)
+
+
+def test_the_trunks_own_landmarks_of_the_last_call(predictor: Predictor, pixels: np.ndarray) -> None:
+    predictor(pixels, boxes=EXAMPLE_BOXES)
+    both = [predictor.trunk_points(person) for person in (0, 1)]
+    assert {part: points.shape for part, points in both[0].items()} == {
+        "body": (17, 3), "face": (68, 3), "left_hand": (21, 3), "right_hand": (21, 3),
+    }  # fmt: skip
+    predictor(pixels, boxes=EXAMPLE_BOXES[1:])
+    for part, points in predictor.trunk_points(0).items():
+        np.testing.assert_allclose(points, both[1][part], atol=1e-2)
+    with pytest.raises(InputError, match="person 1"):
+        predictor.trunk_points(1)
+    predictor(pixels, boxes=EXAMPLE_BOXES, attention=False)
+    assert set(predictor.trunk_points(1)) == {"body"}
+    np.testing.assert_allclose(predictor.trunk_points(1)["body"], both[1]["body"], atol=1e-2)
+    predictor(pixels, boxes=np.zeros((0, 4)))
+    assert predictor.trunk_points(0) == {}
+
+
+def test_the_face_trunk_sees_the_same_face_in_the_mirror(predictor: Predictor, pixels: np.ndarray) -> None:
+    """The nose lies in the face's box, between eyes and mouth; the mirror swaps the sides."""
+    predictor(pixels, boxes=FACE_BOX, part="face")
+    (seen,) = predictor.trunk_points(0).values()
+    nose, eyes, mouth = seen[30, :2], seen[36:48, :2].mean(0), seen[48:, :2].mean(0)
+    assert (nose > FACE_BOX[0, :2]).all() and (nose < FACE_BOX[0, 2:]).all() and eyes[1] < nose[1] < mouth[1]
+    predictor(pixels, boxes=EXAMPLE_BOXES[:1])
+    whole = predictor.trunk_points(0)
+    extent = np.ptp(seen[:, 0])
+    assert np.linalg.norm(whole["face"][17:, :2] - seen[17:, :2], axis=-1).max() < 0.1 * extent
+    assert np.linalg.norm(whole["body"][0, :2] - nose) < 0.2 * extent
+    width = pixels.shape[1]
+    other_box = np.stack([width - FACE_BOX[:, 2], FACE_BOX[:, 1], width - FACE_BOX[:, 0], FACE_BOX[:, 3]], -1)
+    predictor(np.ascontiguousarray(pixels[:, ::-1]), boxes=other_box, part="face")
+    order = [list(IBUG68).index(k) for k in FLIP[IBUG68]]
+    swapped = predictor.trunk_points(0)["face"][order] * [-1, 1, 1] + [width, 0, 0]
+    assert np.linalg.norm(swapped[:, :2] - seen[:, :2], axis=-1).max() < 0.1 * extent
+
+
+@pytest.mark.parametrize("part", ["left-hand", "right-hand"])
+def test_the_hand_trunk_sees_a_lone_hand_in_the_picture(predictor: Predictor, pixels: np.ndarray, part: str) -> None:
+    predictor(pixels, boxes=HAND_BOX, part=part)
+    seen = predictor.trunk_points(0)
+    assert list(seen) == [part.replace("-", "_")]
+    points = seen[part.replace("-", "_")]
+    assert points.shape == (21, 3) and np.abs(points[:, :2].mean(0) - HAND_BOX.reshape(2, 2).mean(0)).max() < 90.0
 
 
 def test_bad_requests_are_refused(predictor: Predictor, pixels: np.ndarray, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -1,77 +1,145 @@
-"""``openexpose evaluate``: how good are the predictions on annotated photos, or on renders with exact labels?"""
+"""``openexpose evaluate``: how good are predictions, ours or anybody's, by the field's own protocols?"""
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from openexpose.cli.extras import need
 from openexpose.errors import InputError
 
 if TYPE_CHECKING:
+    from openexpose.evaluation.record import Protocol
+    from openexpose.evaluation.run import System
+    from openexpose.evaluation.tables import Tables
     from openexpose.predict.pipeline import Predictor
+
+ProtocolName = Literal["photos", "renders", "ehf", "3dpw", "freihand", "stirling", "agora", "coco-wholebody", "faces"]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure predictions against annotated keypoints or exact renders and print one table.
+    """Measure predictions as the field does: openexpose's own, or files of any system (needs the extra 'evaluate').
 
-    Everybody is predicted twice, with and without attention, so that what attention gains is a paired difference.
+    Prints a table with 95 % intervals, how everything was aligned, published numbers, and what could not be measured.
+    Whole people are predicted twice, with and without attention, so that what attention gains is a paired difference.
+    `openexpose compare` compares the reports of two runs. docs/evaluation.md says which files each protocol reads.
     """
 
     data: Path
-    """photos: folder with index.json and the photos that it names. renders: folder of people shards."""
-    protocol: Literal["photos", "renders"] = "photos"
-    """photos: PCK of bodies, landmark errors of faces and hands. renders: the paper's 3D errors in millimetres, on
-    people of `openexpose synth --preset people` (needs the extra 'train'). Boxes are given."""
-    refine: bool = True
-    """--no-refine: measure the networks' answers as they are."""
+    """Folder of the data set; of photos: index.json and the photos that it names."""
+    protocol: ProtocolName = "photos"
+    """photos: annotated photos, 2D. renders: `openexpose synth --preset test` or `people`, the paper's Tables 2 and 3.
+    faces: 300-W, HELEN. The others are data sets that you have."""
+    pred: Folder = None
+    """Measure these files instead of predicting: npz or JSON of openexpose, *_params.npz of ExPose, SMPLify-X's
+    pickles, PLY or OBJ meshes, named joints; called like the pictures."""
+    unit: Literal["m", "mm"] = "m"
+    """Unit of the meshes and joints in --pred."""
+    out: Folder = None
+    """Write report.json, report.md, index.html with plots and pictures, and worst.jpg into this folder."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Part of the data set, such as val, test or all. Default: the one that the field measures on."""
+    limit: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Measure on the first so many people; the report says so."""
     attention: bool = True
-    """renders: --no-attention measures the body network alone, in half the time."""
-    limit: int | None = None
-    """renders: measure on the first so many people."""
-    split: Literal["val", "all"] = "val"
-    """renders: every tenth person, which training leaves out, or all."""
-    bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """--no-attention measures the body network alone, in half the time."""
+    refine: bool = True
+    """--no-refine: the networks' answers as they are."""
+    tables: Folder = None
+    """Your folder of SMPLX_to_J14.pkl, MANO_SMPLX_vertex_ids.pkl, SMPL-X__FLAME_vertex_ids.npy: the field's joints and
+    vertex sets of SMPL-X."""
+    body_model: File = None
+    """Your SMPLX_NEUTRAL.npz: poses parameters in --pred, gives joints of meshes."""
+    correspondence: File = None
+    """Vertices of one body model from another's, to compare meshes of SMPL, SMPL-X and others."""
+    bundle: Folder = None
     """Folder with networks and body model. Default: the one in the package."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Write the table as JSON, too."""
     device: Literal["cpu", "cuda", "coreml", "directml"] = "cpu"
     """Where the networks run."""
     threads: int = 2
     """Processor threads of one network."""
 
     def run(self) -> int:
-        """Evaluate; returns the exit code: 1 when pictures were missing."""
+        """Evaluate; returns the exit code: 1 when something could not be measured."""
+        need("evaluate", "scipy", "trimesh", "matplotlib")
+        from openexpose.evaluation.report import format_markdown, write_report
+        from openexpose.evaluation.run import choose_cases, evaluate
+        from openexpose.evaluation.tables import Tables
+        from openexpose.formats.atomic import check_writable
+
+        self._check()
+        if self.out is not None:
+            check_writable(self.out)
+        tables = Tables.read(self.tables, body_model=self.body_model, correspondence=self.correspondence)
+        protocol, systems = self._detected(tables) if self._detects() else self._given(tables)
+        recording = None
+        if self.protocol == "freihand" and self.out is not None:
+            from openexpose.evaluation.freihand import Recording
+
+            recording = systems[0] = Recording(systems[0], tables)
+        report = evaluate(protocol, systems, self.data, self.limit)
+        print(format_markdown(report, entries=False))
+        if self.out is not None:
+            write_report(report, choose_cases(report, protocol, systems[0]), self.out)
+        if recording is not None and self.out is not None:
+            print(recording.submit(protocol, self.out))
+        return 1 if report.skipped or any(result.skipped for result in report.results) else 0
+
+    def _check(self) -> None:
+        """Refuse what would have no effect."""
+        if self.pred is None and self.unit != "m":
+            raise InputError(f"--unit {self.unit} without --pred", "--unit with files to measure")
+        if self.pred is not None and not (self.attention and self.refine and self.bundle is None):
+            raise InputError(
+                "--pred with --no-attention, --no-refine or --bundle", "either files or our own predictions"
+            )
+
+    def _given(self, tables: "Tables") -> "tuple[Protocol, list[System]]":
+        """The protocol, and systems that are told where people are."""
+        name = "threedpw" if self.protocol == "3dpw" else self.protocol.replace("-", "_")
+        module = import_module(f"openexpose.evaluation.{name}")
+        protocol: Protocol = module.protocol(self.data, tables=tables, split=self.split)
+        if self.pred is not None:
+            from openexpose.evaluation.answers import FolderSystem
+
+            return protocol, [FolderSystem(self.pred, unit=self.unit, tables=tables)]
+        from openexpose.evaluation.run import OwnSystem
+
+        if not (protocol.whole or self.attention):
+            raise InputError(f"--no-attention with the protocol {self.protocol}", "--no-attention for whole people")
+        predictor = self._predictor()
+        body_only = OwnSystem(predictor, attention=False, refinement=self.refine)
+        if not self.attention:
+            return protocol, [body_only]
+        main = OwnSystem(predictor, refinement=self.refine)
+        return protocol, [main, body_only] if protocol.whole else [main]
+
+    def _detects(self) -> bool:
+        """Whether people have to be found: AGORA's own protocol, unless files are called like its pictures only."""
+        if self.protocol != "agora":
+            return False
+        return self.pred is None or any(self.pred.rglob("*_personId_*"))
+
+    def _detected(self, tables: "Tables") -> "tuple[Protocol, list[System]]":
+        """AGORA, where a system finds the people itself."""
+        from openexpose.evaluation.agora import detected
+        from openexpose.evaluation.agora_answers import answers_in, answers_of
+
+        if not (self.attention and self.refine):
+            raise InputError("--no-attention or --no-refine with agora", "openexpose as it is")
+        if self.pred is not None:
+            find, name = answers_in(self.pred, self.unit), self.pred.resolve().name
+        else:
+            find, name = answers_of(self._predictor()), "openexpose"
+        protocol, system = detected(self.data, find, name, tables=tables, split=self.split)
+        return protocol, [system]
+
+    def _predictor(self) -> "Predictor":
         from openexpose.predict.pipeline import Predictor
 
-        if self.protocol == "photos" and (not self.attention or self.limit is not None or self.split != "val"):
-            got = "--no-attention, --limit or --split with the protocol photos"
-            raise InputError(got, "--protocol renders with these", "Photos are always measured both ways and whole.")
-        predictor = Predictor.load(self.bundle, threads=self.threads, device=self.device)
-        return self._photos(predictor) if self.protocol == "photos" else self._renders(predictor)
-
-    def _photos(self, predictor: "Predictor") -> int:
-        from openexpose.evaluation.photos import evaluate_photos
-        from openexpose.evaluation.table import format_table, write_table
-
-        report = evaluate_photos(self.data, predictor, refinement=self.refine and predictor.refines)
-        print(format_table(report))
-        if self.json is not None:
-            write_table(self.json, report)
-        return 1 if report.missing else 0
-
-    def _renders(self, predictor: "Predictor") -> int:
-        from openexpose.cli.extras import need
-
-        need("train", "cv2", "numba", "scipy")
-        from openexpose.data.synthetic import read_rendered_people
-        from openexpose.evaluation.renders import evaluate_renders, format_renders, write_renders
-
-        people = read_rendered_people(self.data, self.split, limit=self.limit)
-        refinement = self.refine and predictor.refines
-        report = evaluate_renders(predictor, people, attention=self.attention, refinement=refinement)
-        print(format_renders(report))
-        if self.json is not None:
-            write_renders(self.json, report)
-        return 0
+        return Predictor.load(self.bundle, threads=self.threads, device=self.device)

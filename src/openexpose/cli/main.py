@@ -13,6 +13,7 @@ import tyro
 
 from openexpose.cli.assets import Assets
 from openexpose.cli.bundle import Bundle
+from openexpose.cli.compare import Compare
 from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
 from openexpose.cli.import_expose import ImportExpose
@@ -24,6 +25,7 @@ from openexpose.errors import InputError
 _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]

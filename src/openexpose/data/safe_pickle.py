@@ -1,7 +1,8 @@
 """Reading pickles from users' data sets without running what is in them.
 
-An ordinary pickle may call any function. This reader builds numpy arrays, numbers, text and plain containers only;
-the first mention of anything else ends it.
+An ordinary pickle may call any function. This reader builds numpy arrays, numbers, text and plain containers only,
+and of scipy's sparse matrices their arrays (:class:`SparseMatrix`; scipy is not imported); the first mention of
+anything else ends it.
 """
 
 import io
@@ -19,7 +20,8 @@ from openexpose.errors import InputError
 def load_pickle(source: Path | IO[bytes], name: str = "") -> Any:
     """Read a pickle of numpy arrays, numbers, text, and tuples, lists, sets and dicts of them.
 
-    Text of Python 2 is read as Latin-1, as numpy's arrays of that age need it.
+    Sparse matrices of scipy come as :class:`SparseMatrix`, ``numpy.matrix`` as an ordinary array. Text of
+    Python 2 is read as Latin-1, as numpy's arrays of that age need it.
 
     Args:
         source: a file, or an open stream that stands at the pickle's start.
@@ -54,6 +56,87 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+class SparseMatrix:
+    """A scipy sparse matrix (compressed rows or columns, or coordinates) as a pickle holds it."""
+
+    layout = ""
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep the arrays; nothing is looked at yet."""
+        self._state: dict[Any, Any] = dict(state) if isinstance(state, dict) else {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.entries()[3]
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+        """Row, column and value of each entry, and the shape. Entries that occur twice count as their sum.
+
+        Raises:
+            InputError: the arrays do not make up a matrix of numbers.
+        """
+        state = getattr(self, "_state", {})
+        try:
+            shape = state["_shape"] if "_shape" in state else state["shape"]
+            rows, columns = (int(n) for n in shape)
+            values = np.asarray(state["data"])
+            if self.layout == "coo":
+                first, second = state["coords"] if "coords" in state else (state["row"], state["col"])
+            else:
+                starts, second = np.asarray(state["indptr"]), np.asarray(state["indices"])
+                first = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+            first, second = np.asarray(first), np.asarray(second)
+            if self.layout == "csc":
+                first, second = second, first
+            if not first.shape == second.shape == values.shape == (len(values),) or values.dtype.kind not in "biuf":
+                raise ValueError("arrays that do not belong together")
+            if len(values) and not (
+                0 <= first.min() <= first.max() < rows and 0 <= second.min() <= second.max() < columns
+            ):
+                raise ValueError("entries outside of it")
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            got = f"a sparse matrix that is damaged ({error})"
+            raise InputError(got, "arrays of a scipy sparse matrix", "Copy it again.") from None
+        return first, second, values, (rows, columns)
+
+    def dense(self) -> np.ndarray:
+        """As an ordinary array.
+
+        Raises:
+            InputError: see :meth:`entries`.
+        """
+        rows, columns, values, shape = self.entries()
+        matrix = np.zeros(shape, np.result_type(values, np.float32))
+        np.add.at(matrix, (rows, columns), values)
+        return matrix
+
+
+class _CompressedRows(SparseMatrix):
+    layout = "csr"
+
+
+class _CompressedColumns(SparseMatrix):
+    layout = "csc"
+
+
+class _Coordinates(SparseMatrix):
+    layout = "coo"
+
+
+_OBJECT = object()  # stands for the class object, which old pickles name but must not call
+
+
+def _make_sparse(kind: Any, base: object, state: object) -> SparseMatrix:
+    """How protocols 0 and 1 make an object."""
+    if kind not in _SPARSE.values() or base is not _OBJECT or state is not None:
+        raise _ForbiddenError(f"an object of the kind {kind}")
+    made: SparseMatrix = kind()
+    return made
+
+
+_SPARSE: dict[str, type[SparseMatrix]] = {"csr": _CompressedRows, "csc": _CompressedColumns, "coo": _Coordinates}
+
 _ARRAY = object()  # stands for numpy.ndarray, which pickles name but must not call
 
 
@@ -83,6 +166,16 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): _ARRAY,
+    ("numpy.matrixlib.defmatrix", "matrix"): _ARRAY,
+    ("numpy", "matrix"): _ARRAY,
+    **{
+        (f"scipy.sparse.{dash}{layout}", f"{layout}_{noun}"): kind
+        for layout, kind in _SPARSE.items()
+        for dash in ("", "_")
+        for noun in ("matrix", "array")
+    },
+    **{(module, "_reconstructor"): _make_sparse for module in ("copyreg", "copy_reg")},
+    **{(module, "object"): _OBJECT for module in ("builtins", "__builtin__")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", key): value for core in ("core", "_core") for key, value in _NUMPY.items()},
     **{

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from openexpose.body.keypoints import IBUG68, INDEX, RIGHT_HAND21
-from openexpose.body.model import load_body_model
+from openexpose.body.mesh import joint_transforms
+from openexpose.body.model import BodyModel, load_body_model
 from openexpose.data.reading import Reading, check_split
 from openexpose.data.sample import NUM_KEYPOINTS, Part, Sample
 from openexpose.errors import InputError
-from openexpose.evaluation.renders import RenderedPerson
 from openexpose.people import zero_pose
-from openexpose.synth.dataset import SAMPLE_TYPES, Shards, body_digest, load_shards
+from openexpose.synth.dataset import SAMPLE_TYPES, Shards, load_shards
+from openexpose.synth.digest import body_digest
 from openexpose.synth.scene import BODY_PX, FACE_PX, HAND_PX, PEOPLE_PX
 
 Array = np.ndarray
@@ -39,6 +40,27 @@ _SLOTS: dict[str, dict[str, list[int]]] = {
     "faces": {"head": [0], "jaw": [INDEX["jaw"]], "eyes": [INDEX["left_eye_smplx"], INDEX["right_eye_smplx"]]},
 }
 """Which slots of the pose each label of a kind fills."""
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedPerson:
+    """A picture of one person and its truth, in the camera frame of the picture."""
+
+    name: str
+    """Shard and number, as error messages call it."""
+    jpeg: bytes
+    """The picture; its camera's axis goes through the centre."""
+    image_size: tuple[int, int]
+    """Width and height, pixels."""
+    box_xyxy_px: Float[Array, "4"]
+    focal_px: float
+    pose: Float[Array, "55 3 3"]
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+    transl: Float[Array, "3"]
+    """Metres: vertices in the camera frame are the posed body's plus this."""
+    visibility: UInt8[Array, "144"]
+    """0 not in the picture or behind a thing, 1 behind the person's own body, 2 seen."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +106,15 @@ def read_synthetic(
     return Reading(samples)
 
 
-def read_rendered_people(folder: Path, split: str = "val", *, limit: int | None = None) -> list[RenderedPerson]:
-    """The whole people of a folder's ``people`` shards, to measure on; at most ``limit`` of them.
+def read_rendered_people(folder: Path, split: str = "val") -> list[RenderedPerson]:
+    """The whole people of a folder's ``people`` shards, rendered with the free body, to measure on.
 
     Raises:
-        InputError: as :func:`read_synthetic`; or the limit is not positive, or the split is empty.
+        InputError: as :func:`read_synthetic`; or the split is empty.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit}", "a positive number")
-    people: list[RenderedPerson] = []
     _kinds_in(folder, ["people"])
-    for picture in _pictures(folder, "people", split, body_digest(load_body_model())):
-        people.append(_rendered(picture))
-        if len(people) == limit:
-            break
+    model = load_body_model()
+    people = [_rendered(picture, model) for picture in _pictures(folder, "people", split, body_digest(model))]
     if not people:
         fix = "Render more people, or measure on all of them if none was trained on."
         raise InputError(f"the empty split '{split}' of '{folder}'", f"at least {HELD_OUT} people", fix)
@@ -165,14 +182,20 @@ def _box(kind: str, picture: _Picture, side: int) -> Float[Array, "4"]:
     return side / 2 + np.array([-half, -half, half, half])
 
 
-def _rendered(picture: _Picture) -> RenderedPerson:
+def _rendered(picture: _Picture, model: BodyModel) -> RenderedPerson:
+    pose, betas, expression = (picture.label(name) for name in ("pose", "betas", "expression"))
+    depth, half_side = float(picture.label("depth_m")), float(picture.label("half_side"))
+    pelvis = depth * np.array([*(half_side * picture.label("keypoints_2d")[0]), 1.0])
+    at_rest = joint_transforms(model, pose[None], betas[None], expression[None])[1][0, 0]
     return RenderedPerson(
-        picture.name,
-        picture.jpeg,
-        picture.label("box_xyxy_px"),
-        PEOPLE_PX / (2 * float(picture.label("half_side"))),
-        picture.label("pose"),
-        picture.label("betas"),
-        picture.label("expression"),
-        picture.label("visibility").astype(np.uint8),
+        name=picture.name,
+        jpeg=picture.jpeg,
+        image_size=(PEOPLE_PX, PEOPLE_PX),
+        box_xyxy_px=picture.label("box_xyxy_px"),
+        focal_px=PEOPLE_PX / (2 * half_side),
+        pose=pose,
+        betas=betas,
+        expression=expression,
+        transl=pelvis - at_rest,
+        visibility=picture.label("visibility").astype(np.uint8),
     )

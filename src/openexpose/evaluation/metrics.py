@@ -1,142 +1,197 @@
-"""Errors of predicted 2D keypoints against labelled ones, and bootstrap intervals: pure functions of arrays.
+"""Errors of predicted 3D points and meshes against true ones: pure functions of arrays.
 
-Labelled keypoints are rows (x, y, v) in pixels; v > 0 where the point is labelled.
+Both sides share unit and axes; distances come out in that unit. No function changes the unit: a protocol multiplies.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 
 from openexpose.errors import InputError
+from openexpose.evaluation.closest import SurfaceIndex
+from openexpose.geometry.procrustes import align_similarity, find_similarity
 
 Array = np.ndarray
+Points = Float[Array, "n 3"]
 
-LIMBS = np.arange(5, 17)
-"""Of COCO's 17 points the twelve from shoulders to ankles."""
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
-PCK_FRACTION = 0.2
-INNER_FACE = np.arange(17, 68)
-"""Of the 68 iBUG landmarks the 51 inside the contour."""
-OUTER_EYE_CORNERS = (36, 45)
-HAND_WRIST = 0
-_RESAMPLES = 2000
-
-
-def torso_px(points: Float[Array, "17 2"]) -> float:
-    """Mean of the two diagonals between shoulders and hips of COCO-17 points, pixels."""
-    down_right = np.linalg.norm(points[LEFT_SHOULDER] - points[RIGHT_HIP])
-    down_left = np.linalg.norm(points[RIGHT_SHOULDER] - points[LEFT_HIP])
-    return float(down_right + down_left) / 2.0
-
-
-def pck_hits(predicted: Float[Array, "17 2"], labelled: Float[Array, "17 3"]) -> Bool[Array, "n"]:
-    """Which labelled limb joints are nearer to the truth than a fifth of the torso (see :func:`torso_px`).
-
-    Returns:
-        One entry a labelled limb joint; none where a shoulder or hip is unlabelled, because the torso is unknown then.
-    """
-    seen = labelled[:, 2] > 0
-    if not seen[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].all():
-        return np.zeros(0, bool)
-    limbs = LIMBS[seen[LIMBS]]
-    return np.linalg.norm(predicted - labelled[:, :2], axis=-1)[limbs] < PCK_FRACTION * torso_px(labelled[:, :2])
+LSP_HIPS = (2, 3)
+"""Rows of the right and left hip among LSP's 14 joints."""
+STIRLING_LANDMARKS = (
+    "right_eye_outer",
+    "right_eye_inner",
+    "left_eye_inner",
+    "left_eye_outer",
+    "nose_bottom",
+    "right_mouth_corner",
+    "left_mouth_corner",
+)
+"""The seven landmarks of :func:`scan_distances`, in order; right is the subject's right."""
+STIRLING_RADIUS = 1.2
+"""Extent of the measured face in Feng et al. 2018 (see :func:`scan_distances`); the NoW benchmark has 1.4."""
 
 
-def limb_errors(
-    predicted: Float[Array, "17 2"], labelled: Float[Array, "17 3"], box_xyxy_px: Float[Array, "4"]
-) -> Float[Array, "n"]:
-    """Distances of the labelled limb joints from the truth, over the diagonal of the person's box."""
-    limbs = LIMBS[labelled[LIMBS, 2] > 0]
-    diagonal = np.hypot(box_xyxy_px[2] - box_xyxy_px[0], box_xyxy_px[3] - box_xyxy_px[1])
-    return np.linalg.norm(predicted - labelled[:, :2], axis=-1)[limbs] / diagonal
-
-
-def face_error(predicted: Float[Array, "68 2"], labelled: Float[Array, "68 3"]) -> float | None:
-    """Mean distance of the labelled inner 51 landmarks over the distance of the outer eye corners (300-W's NME).
-
-    None where an eye corner is unlabelled or both lie at one place.
-    """
-    seen = labelled[:, 2] > 0
-    corners = labelled[list(OUTER_EYE_CORNERS), :2]
-    between = float(np.linalg.norm(corners[0] - corners[1]))
-    if not seen[list(OUTER_EYE_CORNERS)].all() or between == 0.0:
-        return None
-    inner = INNER_FACE[seen[INNER_FACE]]
-    return float(np.linalg.norm(predicted - labelled[:, :2], axis=-1)[inner].mean()) / between
-
-
-def hand_size_px(labelled: Float[Array, "21 3"]) -> float:
-    """Longer side of the tight box around the labelled points, pixels; 0 without two of them."""
-    points = labelled[labelled[:, 2] > 0, :2]
-    return float(np.ptp(points, axis=0).max()) if len(points) else 0.0
-
-
-def hand_error(
-    predicted: Float[Array, "21 2"], labelled: Float[Array, "21 3"], *, wrist_aligned: bool = False
-) -> float | None:
-    """Mean distance of the labelled hand points over :func:`hand_size_px`.
-
-    Args:
-        wrist_aligned: move the predicted hand so that its wrist lies on the labelled wrist first, and leave the wrist
-            out of the mean.
-
-    Returns:
-        None where that is undefined: no labelled extent, or (aligned) no labelled wrist.
-    """
-    seen = labelled[:, 2] > 0
-    size = hand_size_px(labelled)
-    if size == 0.0 or (wrist_aligned and not seen[HAND_WRIST]):
-        return None
-    offset = predicted - labelled[:, :2]
-    if wrist_aligned:
-        offset = offset - offset[HAND_WRIST]
-        seen = seen & (np.arange(21) != HAND_WRIST)
-    return float(np.linalg.norm(offset[seen], axis=-1).mean()) / size
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A mean over people with its uncertainty."""
-
-    people: int
-    """How many people (or hands, or faces) have a value."""
-    mean: float
-    """Mean over all values, every value weighing the same."""
-    median: float
-    low: float
-    """Lower end of the 95 % bootstrap interval of the mean."""
-    high: float
-
-
-def summarise(values: list[Array], seed: int = 0) -> Summary | None:
-    """Mean, median and a 95 % interval of the mean, by resampling people with replacement.
-
-    Args:
-        values: one array a person, e.g. the errors of its joints; people with an empty array do not count.
-        seed: of the resampling.
-
-    Returns:
-        None without any value.
-    """
-    values = [np.asarray(array, float).reshape(-1) for array in values if np.size(array)]
-    if not values:
-        return None
-    pooled = np.concatenate(values)
-    sums, counts = np.array([array.sum() for array in values]), np.array([len(array) for array in values])
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(len(values), size=(_RESAMPLES, len(values)))
-    means = sums[chosen].sum(1) / counts[chosen].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Summary(len(values), float(pooled.mean()), float(np.median(pooled)), float(low), float(high))
-
-
-def paired_difference(first: list[Array], second: list[Array], seed: int = 0) -> Summary | None:
-    """:func:`summarise` of ``first - second``, where entry i of both lists is about the same person and values.
+def joint_errors(pred: Points, true: Points) -> Float[Array, "n"]:
+    """Distances of corresponding points, as they lie.
 
     Raises:
-        InputError: the lists do not pair up.
+        InputError: arrays of different or wrong shapes, NaN or infinity.
     """
-    if [np.shape(a) for a in first] != [np.shape(b) for b in second]:
-        raise InputError("values that do not pair up", "the same people and values in both lists")
-    return summarise([np.asarray(a, float) - np.asarray(b, float) for a, b in zip(first, second, strict=True)], seed)
+    pred, true = _pair(pred, true)
+    return np.linalg.norm(pred - true, axis=-1)
+
+
+def pelvis_aligned_errors(
+    pred14: Float[Array, "14 3"], true14: Float[Array, "14 3"], hips: tuple[int, int] = LSP_HIPS
+) -> Float[Array, "14"]:
+    """Distances after each side was moved so that the middle of its hips is the origin (MPJPE's terms).
+
+    Raises:
+        InputError: as :func:`joint_errors`, or no such hips.
+    """
+    pred, true = _pair(pred14, true14)
+    if max(hips) >= len(pred):
+        raise InputError(f"{len(pred)} joints and hips in rows {hips}", "rows of the joints")
+    return joint_errors(pred - pred[list(hips)].mean(0), true - true[list(hips)].mean(0))
+
+
+def procrustes_errors(pred: Points, true: Points) -> Float[Array, "n"]:
+    """Distances after the best similarity (rotation, scale, translation; no reflection): the terms of PA-MPJPE, PA-V2V.
+
+    Raises:
+        InputError: as :func:`joint_errors`; fewer than three points, or points that all coincide.
+    """
+    pred, true = _pair(pred, true)
+    return joint_errors(align_similarity(pred, true), true)
+
+
+def translation_errors(
+    pred: Points, true: Points, origins: tuple[Float[Array, "3"], Float[Array, "3"]] | None = None
+) -> Float[Array, "n"]:
+    """Distances after a translation alone: the terms of TR-V2V.
+
+    Rotation and scale stay in the error, unlike in PA-V2V. Which points are made to coincide differs in the field:
+    without ``origins`` the means of the points, which is the best translation in the least-squares sense and what the
+    evaluations of signers by region do (SGNify's and after it); the "MPVPE" of AGORA, Hand4Whole and OSX puts a joint
+    on a joint (pelvis for bodies, wrist for hands, neck for faces): pass those as ``origins``.
+
+    Args:
+        pred: predicted points of one region.
+        true: true points.
+        origins: points of the prediction and of the truth that shall coincide.
+
+    Raises:
+        InputError: as :func:`joint_errors`.
+    """
+    pred, true = _pair(pred, true)
+    origin_pred, origin_true = origins if origins is not None else (pred.mean(0), true.mean(0))
+    return joint_errors(pred - origin_pred, true - origin_true)
+
+
+def f_score(pred: Points, true: Float[Array, "m 3"], threshold: float) -> float:
+    """Harmonic mean of precision and recall of two point sets (Knapitsch et al. 2017), as FreiHAND uses it; 0 to 1.
+
+    Precision is the part of the predicted points that have a true point nearer than the threshold, recall the part of
+    the true points that have a predicted one. Align the sets before.
+
+    Raises:
+        InputError: no points, NaN or infinity, or no positive threshold.
+    """
+    pred, true = _points(pred), _points(true)
+    if not threshold > 0.0:
+        raise InputError(f"a threshold of {threshold}", "a positive length")
+    precision = float((cKDTree(true).query(pred)[0] < threshold).mean())
+    recall = float((cKDTree(pred).query(true)[0] < threshold).mean())
+    return 2.0 * precision * recall / (precision + recall) if precision + recall > 0.0 else 0.0
+
+
+def scan_distances(
+    scan: Float[Array, "s 3"],
+    scan_landmarks: Float[Array, "7 3"],
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    mesh_landmarks: Float[Array, "7 3"],
+    radius: float = STIRLING_RADIUS,
+) -> Float[Array, "k"]:
+    """Distances of a face scan's points from a predicted surface (Feng et al. 2018, section III; Stirling/ESRC).
+
+    The mesh is moved onto the scan by the similarity of the seven landmarks (:data:`STIRLING_LANDMARKS`); there is no
+    refinement by nearest points (NoW has one, this protocol has not). Measured are the scan points within
+    ``radius * (e + n) / 2`` of the point 0.3 of the way from the nose's bottom to its bridge, where e is the distance
+    of the outer eye corners, n that from bridge to bottom, and the bridge lies between the inner eye corners.
+
+    Returns:
+        One distance a measured scan point, in the scan's unit (the mesh's may be another).
+
+    Raises:
+        InputError: arrays of wrong shapes, degenerate landmarks, or no scan points there.
+    """
+    scan = _points(scan)
+    if np.shape(scan_landmarks) != (7, 3) or np.shape(mesh_landmarks) != (7, 3):
+        shapes = f"landmarks of shapes {np.shape(scan_landmarks)} and {np.shape(mesh_landmarks)}"
+        raise InputError(shapes, f"[7, 3] each: {', '.join(STIRLING_LANDMARKS)}")
+    centre, reach = _face_region(np.asarray(scan_landmarks, float), radius)
+    measured = scan[np.linalg.norm(scan - centre, axis=-1) <= reach]
+    if not len(measured):
+        raise InputError("a scan without points around its landmarks", "landmarks in the scan's unit and axes")
+    move = find_similarity(_points(mesh_landmarks), _points(scan_landmarks))
+    return SurfaceIndex(move(vertices), faces).distances(measured)
+
+
+def _face_region(landmarks: Float[Array, "7 3"], radius: float) -> tuple[Float[Array, "3"], float]:
+    right_outer, right_inner, left_inner, left_outer, nose = landmarks[:5]
+    bridge = (right_inner + left_inner) / 2.0
+    lengths = np.linalg.norm(right_outer - left_outer) + np.linalg.norm(bridge - nose)
+    return nose + 0.3 * (bridge - nose), float(radius * lengths / 2.0)
+
+
+def acceleration_errors(
+    pred: Float[Array, "t n 3"], true: Float[Array, "t n 3"], fps: float = 1.0
+) -> Float[Array, " t-2"]:
+    """Mean distance over the joints of predicted from true acceleration (second differences), a frame; the unit a s^2.
+
+    With ``fps`` = 1 it is the length per frame^2 that HMMR, VIBE and their successors print as mm/s^2; with the
+    video's rate it is really per s^2 (WHAM and newer work, m/s^2).
+
+    Raises:
+        InputError: other shapes, fewer than three frames, NaN or infinity.
+    """
+    pred, true = _video(pred, 3), _video(true, 3)
+    if pred.shape != true.shape:
+        raise InputError(f"videos of shapes {pred.shape} and {true.shape}", "the same frames and joints")
+    return np.linalg.norm(np.diff(pred - true, 2, axis=0), axis=-1).mean(-1) * fps**2
+
+
+def jitter(pred: Float[Array, "t n 3"], fps: float = 1.0) -> Float[Array, " t-3"]:
+    """Mean length over the joints of the jerk (third differences), a frame; the unit a s^3.
+
+    With metres and the video's rate: m/s^3. Papers since TransPose print a tenth of it, in 10 m/s^3.
+
+    Raises:
+        InputError: another shape, fewer than four frames, NaN or infinity.
+    """
+    return np.linalg.norm(np.diff(_video(pred, 4), 3, axis=0), axis=-1).mean(-1) * fps**3
+
+
+def _points(points: Array) -> Array:
+    points = np.asarray(points, float)
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        raise InputError(f"points of shape {points.shape}", "shape [n, 3]")
+    if not np.isfinite(points).all():
+        raise InputError("points with NaN or infinity", "finite numbers")
+    return points
+
+
+def _pair(pred: Array, true: Array) -> tuple[Array, Array]:
+    pred, true = _points(pred), _points(true)
+    if pred.shape != true.shape:
+        raise InputError(f"{len(pred)} predicted and {len(true)} true points", "corresponding points")
+    return pred, true
+
+
+def _video(points: Array, frames: int) -> Array:
+    points = np.asarray(points, float)
+    if points.ndim != 3 or points.shape[2] != 3 or len(points) < frames or not points.shape[1]:
+        raise InputError(f"a video of shape {points.shape}", f"shape [t, n, 3] with at least {frames} frames")
+    if not np.isfinite(points).all():
+        raise InputError("joints with NaN or infinity", "finite numbers")
+    return points

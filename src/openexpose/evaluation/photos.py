@@ -1,201 +1,254 @@
 """The photo protocol: 2D errors of bodies, faces and hands on annotated photos, boxes given.
 
-Whole people are predicted twice, with and without attention, so that what attention gains is a paired difference.
-Lone faces and hands run through their own network (part-only use, paper, Table 4).
+Whole people run through everything; lone faces and hands through their own network (part-only use, paper, Table 4).
+Beside what the mesh shows stands what the trunk networks themselves see in the same crops: landmarks without a body.
 """
 
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
-from openexpose.body.keypoints import COCO17, IBUG68, LEFT_HAND21, RIGHT_HAND21
+from openexpose.body.keypoints import COCO17, IBUG68, KEYPOINT_NAMES, LEFT_HAND21, RIGHT_HAND21
 from openexpose.errors import InputError
-from openexpose.evaluation import metrics
+from openexpose.evaluation import planar
 from openexpose.evaluation.annotations import Annotation, read_annotations
-from openexpose.evaluation.metrics import Summary, paired_difference, summarise
-from openexpose.geometry.camera import project_perspective
-from openexpose.image.read import Image, read_image
-from openexpose.predict.pipeline import Predictor
+from openexpose.evaluation.published import PUBLISHED
+from openexpose.evaluation.record import Array, Measured, Metric, Prediction, Protocol, Result, Subject, Values
+from openexpose.image.read import read_image
 
-Array = np.ndarray
-Values = Array | float | None
+if TYPE_CHECKING:
+    from openexpose.evaluation.tables import Tables
 
-_HANDS = {"left_hand": LEFT_HAND21, "right_hand": RIGHT_HAND21}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; numbers in percent. For errors less is better, for PCK more."""
-
-    metric: str
-    data: str
-    box: str
-    """Whose annotated box was given."""
-    result: Summary
-    """With attention, or of the part network alone."""
-    without: Summary | None = None
-    """Without attention."""
-    difference: Summary | None = None
-    """With minus without attention, person by person."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the photo protocol found."""
-
-    rows: list[Row]
-    missing: list[str]
-    """Pictures that could not be read; their people are not in the numbers."""
-    refinement: bool = True
-    """Whether whole people were laid on the trunks' landmarks, with and without attention."""
-
-
-@dataclass
-class _Scores:
-    """Values by (metric, data set): one array a person, with and without attention."""
-
-    attended: dict[tuple[str, str], list[Array]] = field(default_factory=dict)
-    plain: dict[tuple[str, str], list[Array]] = field(default_factory=dict)
-
-    def add(self, metric: str, dataset: str, attended: Values, plain: Values = None) -> None:
-        """Add a person's values as percentages; None and empty arrays are left out."""
-        for values, kept in ((attended, self.attended), (plain, self.plain)):
-            if values is not None and np.size(values):
-                kept.setdefault((metric, dataset), []).append(100.0 * np.atleast_1d(values))
-
-    def row(self, metric: str, data: str, datasets: list[str]) -> Row | None:
-        """Summary over data sets; None without values."""
-        attended = [value for name in datasets for value in self.attended.get((metric, name), [])]
-        plain = [value for name in datasets for value in self.plain.get((metric, name), [])]
-        result = summarise(attended)
-        if result is None:
-            return None
-        if not plain:
-            return Row(metric, data, "part's", result)
-        return Row(metric, data, "person's", result, summarise(plain), paired_difference(attended, plain))
-
-
-WHOLE_METRICS = (
-    "body PCK @ 0.2 torso",
-    "body error / box diagonal",
-    "face error / eye corners",
-    "hand error / hand size",
-    "hand error / hand size, wrist-aligned",
+TRUNK = ", trunk"
+"""Ends the names of the metrics of the trunks' own landmarks."""
+PCK = "body PCK @ 0.2 torso"
+BODY_ERROR = "body error / box diagonal"
+INNER = "NME inner 51"
+CONTOUR = "NME contour 17"
+HAND = "error / hand size"
+ALIGNED = "error / hand size, wrist-aligned"
+BETTER = "hand alone, better of both sides, error / hand size"
+_SIDES = {"left_hand": LEFT_HAND21, "right_hand": RIGHT_HAND21}
+_LIMBS = tuple(KEYPOINT_NAMES[k].replace("_", " ") for k in COCO17[planar.LIMBS])
+_HANDS = ("left hand", "right hand")
+_HAND_HOW = "distance of the labelled hand points over the longer side of the box around them, mean"
+_HOW = {
+    INNER: "distance of the labelled inner 51 of iBUG's 68 landmarks over that of the outer eye corners, mean",
+    CONTOUR: "distance of the 17 contour landmarks, places along an outline, over that of the outer eye corners, mean",
+    HAND: _HAND_HOW,
+    ALIGNED: f"{_HAND_HOW}, after the predicted wrist was moved onto the labelled one; without the wrist",
+}
+_OWN = (
+    Metric(
+        PCK,
+        "%",
+        "share of the labelled shoulders, elbows, wrists, hips, knees and ankles nearer than 0.2 x the mean of the two "
+        "shoulder-hip diagonals; people with all four labelled; people without an answer count as missed",
+        more_is_better=True,
+        entries=_LIMBS,
+    ),
+    Metric(
+        BODY_ERROR, "%", "distance of the same joints, of all answers, over the diagonal of the box", entries=_LIMBS
+    ),
+    *(Metric(f"face {name}", "%", f"{_HOW[name]}; faces of whole people") for name in (INNER, CONTOUR)),
+    *(Metric(f"hand {name}", "%", f"{_HOW[name]}; hands of whole people", entries=_HANDS) for name in (HAND, ALIGNED)),
+    *(Metric(f"face alone, {name}", "%", f"{_HOW[name]}; the face network alone") for name in (INNER, CONTOUR)),
+    *(Metric(f"hand alone, {name}", "%", f"{_HOW[name]}; the hand network alone") for name in (HAND, ALIGNED)),
+    Metric(
+        BETTER,
+        "%",
+        f"{_HOW[HAND]}; nobody says which hand it is: both sides run and the lower error counts, which flatters",
+    ),
 )
-PART_METRICS = (
-    "face alone, error / eye corners",
-    "hand alone, error / hand size",
-    "hand alone, error / hand size, wrist-aligned",
-    "hand alone, better of both sides, error / hand size",
-)
-NOTES = (
-    "All numbers in percent, 2D, annotated boxes given; [95 % interval of the mean: bootstrap over people].",
-    "body PCK @ 0.2 torso: labelled shoulders, elbows, wrists, hips, knees, ankles nearer than 0.2 x the mean of the "
-    "two shoulder-hip diagonals; people with all four labelled.",
-    "body error: the same joints, all people; over the diagonal of the box.",
-    "face error: inner 51 landmarks over the distance of the outer eye corners.",
-    "hand error: labelled points over the longer side of the box around them. Better of both sides: the data do not "
-    "say which hand it is, so both networks' sides run and the lower error counts, which flatters.",
+_SEEN = "of the landmarks that the trunk network itself saw in the same crops"
+
+
+def _of_trunk(metric: Metric) -> Metric:
+    """The same measured on the trunk's landmarks."""
+    how = f"'{metric.name}' {_SEEN}"
+    if CONTOUR in metric.name:
+        how += "; it has points near the contour, not on it"
+    if metric.name == PCK:
+        how += ", of people with an answer"
+    return Metric(metric.name + TRUNK, metric.unit, how, metric.more_is_better)
+
+
+METRICS = tuple(both for metric in _OWN for both in (metric, _of_trunk(metric)))
+_NOTES = (
+    "2D errors in percent; the annotated boxes are given.",
+    f"Metrics that end in '{TRUNK}' are a reference: the 2D landmarks of the pretrained trunks, without a body.",
+    "Only the PCK counts people without an answer; errors are means over those with one.",
+    "A hand of unknown side is two subjects, one a side; their lower error is one hand.",
 )
 
 
-def evaluate_photos(data: Path, predictor: Predictor, *, refinement: bool = True) -> Report:
-    """Run the photo protocol.
+def protocol(data: Path, *, tables: "Tables", split: str | None = None) -> Protocol:
+    """Annotated photos.
 
     Args:
         data: folder with ``index.json`` (see :func:`read_annotations`) and its pictures.
-        predictor: what to measure.
-        refinement: with or without laying whole people on the trunks' landmarks.
+        tables: not used.
+        split: measure only the entries of this ``dataset``.
 
     Raises:
-        InputError: no usable index, or not one picture of it can be read.
+        InputError: no usable index, or no entry of that data set.
     """
-    by_image: dict[Path, list[Annotation]] = {}
-    for annotation in read_annotations(data):
-        by_image.setdefault(annotation.image, []).append(annotation)
-    scores, missing = _Scores(), []
-    for path, annotations in tqdm(by_image.items(), unit="photo", file=sys.stderr, disable=not sys.stderr.isatty()):
-        try:
-            image = read_image(path)
-        except InputError as error:
-            missing.append(str(error))
-            continue
-        people = [annotation for annotation in annotations if "body" in annotation.keypoints]
-        _score_people(image, people, predictor, scores, refinement)
-        for annotation in annotations:
-            if "body" not in annotation.keypoints:
-                _score_part(image, annotation, predictor, scores)
-    if len(missing) == len(by_image):
-        raise InputError(f"not one readable picture in '{data}' ({missing[0]})", "the pictures that index.json names")
-    return Report(_rows(scores), missing, refinement)
+    annotations = read_annotations(data)
+    names = sorted({annotation.dataset for annotation in annotations})
+    if split is not None and split not in names:
+        raise InputError(f"the split '{split}'", f"one of the data sets of index.json: {', '.join(names)}")
+    chosen = [annotation for annotation in annotations if split in (None, annotation.dataset)]
+    subjects = [subject for annotation in chosen for subject in _subjects(annotation)]
+    return Protocol(
+        name="photos",
+        title="Annotated photos, 2D",
+        metrics=METRICS,
+        headline=_headline(subjects),
+        notes=_NOTES,
+        subjects=subjects,
+        measure=measure,
+        finish=partial(_finish, {subject.name: subject.group for subject in subjects}),
+        published=PUBLISHED.get("photos", ()),
+        whole=any(subject.part == "whole" for subject in subjects),
+    )
 
 
-def _rows(scores: _Scores) -> list[Row]:
-    rows = []
-    for metric in (*WHOLE_METRICS, *PART_METRICS):
-        datasets = sorted(name for key, name in scores.attended if key == metric)
-        groups = [(name, [name]) for name in datasets] + ([("all", datasets)] if len(datasets) > 1 else [])
-        rows += [scores.row(metric, label, names) for label, names in groups]
-    return [row for row in rows if row is not None]
+def _headline(subjects: list[Subject]) -> str:
+    """The first metric that these subjects have."""
+    kinds = {(subject.part == "whole", key) for subject in subjects for key in subject.keypoints_px}
+    if (True, "body") in kinds or not kinds:
+        return PCK
+    if (False, "face") in kinds:
+        return f"face alone, {INNER}"
+    return BETTER if kinds == {(False, "hand")} else f"hand alone, {HAND}"
 
 
-def _score_people(
-    image: Image, people: list[Annotation], predictor: Predictor, scores: _Scores, refinement: bool
-) -> None:
-    """Predict the whole people of a photo with and without attention and add their scores."""
-    if not people:
+def _subjects(annotation: Annotation) -> Iterator[Subject]:
+    """A whole person, or lone parts; a hand of unknown side is looked at as both."""
+    if "body" in annotation.keypoints:
+        yield _subject(annotation, annotation.name, "whole", annotation.keypoints)
         return
-    boxes = np.stack([person.box_xyxy_px for person in people])
-    attended = _points_px(image, boxes, predictor, attention=True, refinement=refinement)
-    plain = _points_px(image, boxes, predictor, attention=False, refinement=refinement)
-    for person, *both in zip(people, attended, plain, strict=True):
-        labelled = person.keypoints["body"]
-        pck = [metrics.pck_hits(points[COCO17], labelled) for points in both]
-        scores.add("body PCK @ 0.2 torso", person.dataset, *pck)
-        error = [metrics.limb_errors(points[COCO17], labelled, person.box_xyxy_px) for points in both]
-        scores.add("body error / box diagonal", person.dataset, *error)
-        if "face" in person.keypoints:
-            face = [metrics.face_error(points[IBUG68], person.keypoints["face"]) for points in both]
-            scores.add("face error / eye corners", person.dataset, *face)
-        for side in _HANDS.keys() & person.keypoints.keys():
-            hand = [_hand_errors(points, side, person.keypoints[side]) for points in both]
-            scores.add("hand error / hand size", person.dataset, hand[0][0], hand[1][0])
-            scores.add("hand error / hand size, wrist-aligned", person.dataset, hand[0][1], hand[1][1])
+    for part, points in annotation.keypoints.items():
+        for side in _SIDES if part == "hand" else (part,):
+            alone = part != "hand" and len(annotation.keypoints) == 1
+            name = annotation.name if alone else f"{annotation.name}#{_ending(part, side)}"
+            yield _subject(annotation, name, side.replace("_", "-"), {part: points})
 
 
-def _score_part(image: Image, label: Annotation, predictor: Predictor, scores: _Scores) -> None:
-    """Predict a lone face or hand and add its scores."""
-    boxes = label.box_xyxy_px[None]
-    if "face" in label.keypoints:
-        points = _points_px(image, boxes, predictor, part="face")[0]
-        error = metrics.face_error(points[IBUG68], label.keypoints["face"])
-        scores.add("face alone, error / eye corners", label.dataset, error)
-    for side in _HANDS.keys() & label.keypoints.keys():
-        points = _points_px(image, boxes, predictor, part=side.replace("_", "-"))[0]
-        error, aligned = _hand_errors(points, side, label.keypoints[side])
-        scores.add("hand alone, error / hand size", label.dataset, error)
-        scores.add("hand alone, error / hand size, wrist-aligned", label.dataset, aligned)
-    if "hand" in label.keypoints:
-        errors = []
-        for side in _HANDS:
-            points = _points_px(image, boxes, predictor, part=side.replace("_", "-"))[0]
-            errors.append(_hand_errors(points, side, label.keypoints["hand"])[0])
-        if None not in errors:
-            scores.add("hand alone, better of both sides, error / hand size", label.dataset, min(errors))
+def _ending(part: str, side: str) -> str:
+    return f"as-{side.replace('_', '-')}" if part == "hand" else part.replace("_", "-")
 
 
-def _hand_errors(points: Float[Array, "144 2"], side: str, labelled: Float[Array, "21 3"]) -> tuple:
-    """Error and wrist-aligned error of a hand (None where undefined)."""
-    hand = points[_HANDS[side]]
-    return metrics.hand_error(hand, labelled), metrics.hand_error(hand, labelled, wrist_aligned=True)
+def _subject(annotation: Annotation, name: str, part: str, keypoints: Mapping[str, Array]) -> Subject:
+    return Subject(
+        name=name,
+        group=annotation.dataset,
+        image=annotation.image,
+        box_xyxy_px=annotation.box_xyxy_px,
+        part=part,
+        keypoints_px=keypoints,
+    )
 
 
-def _points_px(image: Image, boxes: Float[Array, "p 4"], predictor: Predictor, **how: Any) -> Float[Array, "p 144 2"]:
-    """The 144 keypoints of the predicted people in the picture; ``how``: options of the predictor."""
-    people = predictor(image.pixels, boxes=boxes, focal_px=image.focal_px, **how)
-    return project_perspective(predictor.keypoints(people), people.focal_px, people.principal_px)
+def measure(subject: Subject, prediction: Prediction | None) -> Measured:
+    """The 2D errors of a subject, percent.
+
+    A person without a prediction is missed, unless the picture itself cannot be read; faces and hands without one do
+    not count.
+
+    Raises:
+        InputError: a prediction without 2D keypoints.
+    """
+    if prediction is None:
+        return Measured(_missed(subject) if _readable(subject) else {})
+    points = prediction.keypoints_px
+    if points is None:
+        raise InputError("a prediction without 2D keypoints", "the 144 keypoints in the picture")
+    own = {"body": points[COCO17], "face": points[IBUG68]} | {side: points[rows] for side, rows in _SIDES.items()}
+    seen = {part: np.asarray(rows)[:, :2] for part, rows in prediction.trunk_px.items()}
+    if "hand" in subject.keypoints_px:
+        side = subject.part.replace("-", "_")
+        errors = [_hand(some.get(side), subject.keypoints_px["hand"], aligned=False) for some in (own, seen)]
+        return Measured({}, kept=np.array(errors))
+    values = _values(subject, own)
+    values |= {name + TRUNK: value for name, value in _values(subject, seen).items()}
+    return Measured({name: value for name, value in values.items() if np.isfinite(value).any()})
+
+
+def _missed(subject: Subject) -> Values:
+    """What a person without an answer counts as."""
+    if subject.part != "whole":
+        return {}
+    hits = _pck(np.full((17, 2), np.nan), subject.keypoints_px["body"])
+    return {PCK: hits} if np.isfinite(hits).any() else {}
+
+
+def _readable(subject: Subject) -> bool:
+    """Whether the subject's picture decodes."""
+    try:
+        return isinstance(subject.image, Path) and read_image(subject.image).pixels.size > 0
+    except InputError:
+        return False
+
+
+def _values(subject: Subject, found: Mapping[str, Float[Array, "n 2"]]) -> Values:
+    """All metrics of a subject and predicted points by part; NaN where undefined."""
+    true = subject.keypoints_px
+    whole = subject.part == "whole"
+    separator = " " if whole else " alone, "
+    values: Values = {}
+    if {"body"} <= true.keys() & found.keys():
+        values[PCK] = _pck(found["body"], true["body"])
+        if subject.box_xyxy_px is not None:
+            errors = planar.limb_errors(found["body"], true["body"], subject.box_xyxy_px)
+            values[BODY_ERROR] = _spread(100.0 * errors, true["body"])
+    if {"face"} <= true.keys() & found.keys():
+        for name, error in ((INNER, planar.face_error), (CONTOUR, planar.contour_error)):
+            values[f"face{separator}{name}"] = _percent(error(found["face"], true["face"]))
+    sides = [side for side in _SIDES if whole or side in true]
+    for name, aligned in ((HAND, False), (ALIGNED, True)):
+        if sides:
+            errors = np.array([_hand(found.get(side), true.get(side), aligned=aligned) for side in sides])
+            values[f"hand{separator}{name}"] = errors
+    return values
+
+
+def _percent(value: float | None) -> Float[Array, "1"]:
+    return np.array([np.nan if value is None else 100.0 * value])
+
+
+def _pck(predicted: Float[Array, "17 2"], labelled: Float[Array, "17 3"]) -> Float[Array, "12"]:
+    """100 for every labelled limb joint that is near enough, 0 for the others; NaN where unlabelled."""
+    hits = planar.pck_hits(predicted, labelled)
+    return _spread(100.0 * hits, labelled) if len(hits) else np.full(len(planar.LIMBS), np.nan)
+
+
+def _spread(values: Float[Array, "k"], labelled: Float[Array, "17 3"]) -> Float[Array, "12"]:
+    """Values of the labelled limb joints at the places of all twelve."""
+    all_limbs = np.full(len(planar.LIMBS), np.nan)
+    all_limbs[labelled[planar.LIMBS, 2] > 0] = values
+    return all_limbs
+
+
+def _hand(predicted: Array | None, labelled: Array | None, *, aligned: bool) -> float:
+    """Error of a hand, percent; NaN where undefined."""
+    if predicted is None or labelled is None:
+        return np.nan
+    error = planar.hand_error(predicted, labelled, wrist_aligned=aligned)
+    return np.nan if error is None else 100.0 * error
+
+
+def _finish(groups: Mapping[str, str], result: Result) -> None:
+    """The lower error of both looks at hands of unknown side."""
+    for name, left in result.kept.items():
+        stem, ending = name.rsplit("#", 1)
+        other = result.kept.get(f"{stem}#as-right-hand")
+        if ending != "as-left-hand" or other is None:
+            continue
+        for metric, error in zip((BETTER, BETTER + TRUNK), np.minimum(left, other), strict=True):
+            if np.isfinite(error):
+                result.values.setdefault((metric, groups[name]), {})[stem] = np.array([error])

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from openexpose.body.keypoints import IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
+from openexpose.body.keypoints import COCO17, IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
 from openexpose.geometry.boxes import Crop, box_around
 
 Array = np.ndarray
@@ -53,6 +53,28 @@ CORRESPONDENCES: dict[str, tuple[list[int], list[int]]] = {
 """Trunk landmark indices and the keypoints (of the 144) that mean the same place, up to a constant offset."""
 EDGES: dict[str, tuple[tuple[int, int], ...]] = {"body": _POSE_EDGES, "hand": _HAND_EDGES, "face": _FACE_EDGES}
 """Pairs of positions in the correspondence list between which 3D directions are compared."""
+
+
+_SKELETONS = {"body": COCO17, "hand": RIGHT_HAND21, "face": IBUG68}
+
+
+def skeleton_points(
+    network: str, landmarks_px: Float[Array, "l 2"], visibility: Float[Array, "l"]
+) -> Float[Array, "n 3"]:
+    """What a trunk saw, in the order that annotators use: COCO-17, iBUG-68, or a hand's 21 points.
+
+    Args:
+        network: ``body``, ``face`` or ``hand`` (either side).
+        landmarks_px: all landmarks of its trunk in the picture, pixels.
+        visibility: of each.
+
+    Returns:
+        Rows x, y, visibility; x and y are NaN and the visibility is 0 where the trunk has no such point.
+    """
+    landmark, keypoint = CORRESPONDENCES[network]
+    rows = np.tile([np.nan, np.nan, 0.0], (len(KEYPOINT_NAMES), 1))
+    rows[keypoint] = np.c_[landmarks_px[landmark], visibility[landmark]]
+    return rows[_SKELETONS[network]]
 
 
 def upright(from_points: Array, to_points: Array) -> Array:

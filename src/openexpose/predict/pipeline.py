@@ -26,7 +26,16 @@ from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import ANCHORS, TRUNK_CROPS, WIDER_STARTS, agreement, attention_crop, cut_off, overlap
+from openexpose.predict.landmarks import (
+    ANCHORS,
+    TRUNK_CROPS,
+    WIDER_STARTS,
+    agreement,
+    attention_crop,
+    cut_off,
+    overlap,
+    skeleton_points,
+)
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
 from openexpose.predict.parts import PartParameters, decode, encode
 from openexpose.predict.refine import refine
@@ -43,7 +52,7 @@ PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
 class Predictor:
     """Finds the people of a picture and regresses their bodies, hands and faces.
 
-    Use :meth:`load`. Not thread-safe: ``timings`` belongs to the last call.
+    Use :meth:`load`. Not thread-safe: ``timings`` and :meth:`trunk_points` belong to the last call.
     """
 
     def __init__(self, folder: Path, config: BundleConfig, threads: int, device: str) -> None:
@@ -51,6 +60,8 @@ class Predictor:
         self.parts: dict[str, PartRunner] = open_parts(folder, config, threads, device)
         self.timings: dict[str, float] = {}
         """Seconds spent in each stage of the last call."""
+        self._looked: dict[str, tuple[Crop, Seen]] = {}
+        """The crops of the last call by part, and what the trunks saw in them."""
 
     @classmethod
     def load(cls, bundle: Path | None = None, *, threads: int = 2, device: str = "cpu") -> "Predictor":
@@ -131,6 +142,7 @@ class Predictor:
         self, pixels: Array, boxes: Array | None, focal_px: float | None, how: tuple[bool, bool], part: str
     ) -> People:
         watch = Stopwatch()
+        self._looked = {}
         height, width = pixels.shape[:2]
         principal = np.array([width / 2.0, height / 2.0])
         camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
@@ -159,6 +171,25 @@ class Predictor:
         posed = posed_mesh(self._model_of(people), people.pose, people.betas, people.expression)
         return posed.vertices + people.transl[:, None].astype(np.float32)
 
+    def trunk_points(self, person: int) -> dict[str, Float[Array, "n 3"]]:
+        """What the trunk networks themselves saw in the last call, before any body model.
+
+        Rows x, y (pixels of the picture) and visibility 0..1 of ``body`` (COCO-17), ``face`` (iBUG-68; of the contour
+        only points near by), ``left_hand`` and ``right_hand`` (21): only of the parts that were looked at. Empty where
+        nobody was looked at, or the trunks tell no landmarks (the paper's).
+
+        Raises:
+            InputError: no such person.
+        """
+        points = {}
+        for part, (crop, seen) in self._looked.items():
+            if not 0 <= person < len(crop.side_px):
+                raise InputError(f"person {person}", f"one of the {len(crop.side_px)} of the last call, from 0")
+            if seen.landmarks.shape[1]:
+                landmarks_px = crop.to_image(seen.landmarks[..., :2].astype(float))[person]
+                points[part] = skeleton_points(_network(part), landmarks_px, seen.visibility[person])
+        return points
+
     def _whole(
         self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, how: tuple[bool, bool], watch: Stopwatch
     ) -> People:
@@ -169,7 +200,7 @@ class Predictor:
             return nobody(camera, size, self.config.specs["body"])
         runner = self.parts["body"]
         refinement = refinement and self.refines
-        crop, seen = self._find(pixels, boxes, watch)
+        crop, seen = self._looked["body"] = self._find(pixels, boxes, watch)
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
@@ -188,6 +219,7 @@ class Predictor:
                 region = attention_crop(projected, name, config.crop_scale, config.upright, angle)
                 answer = self._part(pixels, name, region, estimate, camera, watch)
                 answers[name] = replace(answer, used=self._believed(name, answer, region, projected))
+                self._looked[name] = answer.crop, answer.seen
             with watch.stage("merge"):
                 for name, answer in answers.items():
                     placed, body = self._merge(name, answer, placed, body, camera)
@@ -338,6 +370,7 @@ class Predictor:
             given = np.array([[0.0, 0.0, pixels.shape[1], pixels.shape[0]]])
             crop = crop_from_boxes(given, 1.0)
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
+        self._looked[name] = answer.crop, answer.seen
         with watch.stage("merge"):
             placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)
         return replace(collect(model, given, camera, size, answer, placed, {name: answer.seen.presence}), part=part)
@@ -345,7 +378,7 @@ class Predictor:
 
 def _network(part: str) -> str:
     """The network that answers for a part: one hand network serves both hands."""
-    return "face" if part == "face" else "hand"
+    return "hand" if part.endswith("hand") else part
 
 
 def _agreement(crop: Crop, seen: Seen, boxes: Float[Array, "n 4"]) -> Float[Array, "n"]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,9 +21,9 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from openexpose.body.model import BodyModel
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
+from openexpose.synth.digest import body_digest
 from openexpose.synth.person import Stage, build_stage
 from openexpose.synth.scene import (
     BodySample,
@@ -61,7 +60,7 @@ class Shards:
         kind: ``body``, ``hands``, ``faces`` or ``people``.
         jpeg: all JPEG files one after the other. offsets: [n + 1] where each begins.
         labels: one array [n, ...] per label, named as in the sample types.
-        body: digest of the body model, see :func:`body_digest`.
+        body: digest of the body model, see :func:`openexpose.synth.digest.body_digest`.
     """
 
     kind: str
@@ -184,13 +183,8 @@ def synth(job: SynthJob, out: Path, *, workers: int = 1) -> Iterator[Path]:
             yield render_shard(job.kind, job.seed, start, count, out / name, stage)
         return
     del stage
-    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,)) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,)) as pool:
         yield from pool.map(_work, [(job, k, out) for k in missing])
-
-
-def body_digest(model: BodyModel) -> str:
-    """Twelve hexadecimal digits that change with the body model's template or topology."""
-    return sha256(model.v_template.tobytes() + model.faces.tobytes() + model.shape_dirs.tobytes()).hexdigest()[:12]
 
 
 _worker_stage: list[Stage] = []
@@ -208,7 +202,7 @@ def _work(task: tuple[SynthJob, int, Path]) -> Path:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Processes started inside use one thread for linear algebra."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}

@@ -110,7 +110,23 @@ def sample_person(rng: np.random.Generator, stage: Stage, *, facing: bool = Fals
     pose = full_pose(body, right, left, face)
     betas = sample_betas(rng, stage.model.num_betas)
     pose[0] = _orientation(rng, pose, facing)
-    batch = pose[None], betas[None], face.expression[None]
+    return dressed_person(rng, stage, pose, betas, face.expression, mip=mip)
+
+
+def dressed_person(
+    rng: np.random.Generator,
+    stage: Stage,
+    pose: Float[Array, "55 3 3"],
+    betas: Float[Array, "b"],
+    expression: Float[Array, "e"],
+    *,
+    mip: int,
+) -> Person:
+    """A person of known pose and shape, the pelvis at the origin of the camera frame; only clothes and light are drawn.
+
+    Args: see :class:`Person` and :func:`sample_person`.
+    """
+    batch = pose[None], betas[None], expression[None]
     mesh = posed_mesh(stage.model, *batch)
     rotations, _ = joint_transforms(stage.model, *batch)
     look = sample_look(rng, stage.template, stage.library, mip)
@@ -119,7 +135,7 @@ def sample_person(rng: np.random.Generator, stage: Stage, *, facing: bool = Fals
     person = Person(
         pose,
         betas,
-        face.expression,
+        expression,
         vertices,
         mesh.joints[0].astype(float),
         rotations[0].astype(float),

@@ -58,8 +58,7 @@ def outside_photo(view: View, size: int, border: Float[Array, "3"]) -> Bool[Arra
 def degrade(image: UInt8[Array, "n n 3"], rng: np.random.Generator) -> UInt8[Array, "n n 3"]:
     """Motion blur, low resolution with JPEG, noise, gamma, colour cast, greyscale: each with some probability."""
     size = image.shape[0]
-    if rng.random() < 0.1:
-        image = cv2.filter2D(image, -1, _streak(int(rng.integers(3, 9)), rng.uniform(0, np.pi)))
+    image = _shaken(image, rng)
     if rng.random() < 0.55:
         small = max(24, int(size / rng.uniform(1, 4 if rng.random() < 0.5 else 2)))
         image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
@@ -69,13 +68,28 @@ def degrade(image: UInt8[Array, "n n 3"], rng: np.random.Generator) -> UInt8[Arr
         image = cv2.resize(
             image, (size, size), interpolation=cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_CUBIC
         )
+    return _toned(image, rng)
+
+
+def expose(image: UInt8[Array, "h w 3"], rng: np.random.Generator) -> UInt8[Array, "h w 3"]:
+    """As :func:`degrade`, but the resolution stays."""
+    return _toned(_shaken(image, rng), rng)
+
+
+def _shaken(image: Array, rng: np.random.Generator) -> Array:
+    if rng.random() < 0.1:
+        image = cv2.filter2D(image, -1, _streak(int(rng.integers(3, 9)), rng.uniform(0, np.pi)))
+    return image
+
+
+def _toned(image: Array, rng: np.random.Generator) -> Array:
     value = image.astype(np.float32) * np.float32(1 / 255)
     if rng.random() < 0.7:
         value = value ** np.exp(rng.normal(0, 0.2)) * np.float32(1 + rng.normal(0, 0.05, 3))
     if rng.random() < 0.08:
         value = np.repeat(value.mean(2, keepdims=True), 3, 2)
     if rng.random() < 0.5:
-        noise = rng.normal(0, rng.uniform(0.003, 0.03), (size, size, 1 if rng.random() < 0.4 else 3))
+        noise = rng.normal(0, rng.uniform(0.003, 0.03), (*image.shape[:2], 1 if rng.random() < 0.4 else 3))
         value = value + noise.astype(np.float32)
     return np.clip(value * 255, 0, 255).astype(np.uint8)
 

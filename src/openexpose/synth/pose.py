@@ -16,6 +16,10 @@ _HIP, _KNEE, _ANKLE = INDEX["left_hip"], INDEX["left_knee"], INDEX["left_ankle"]
 _SHOULDER, _ELBOW, _WRIST = INDEX["left_shoulder"], INDEX["left_elbow"], INDEX["left_wrist"]
 _SPINE = [INDEX[f"spine{k}"] for k in (1, 2, 3)]
 _NECK, _HEAD = INDEX["neck"], INDEX["head"]
+STANCES = {"prior": 0.66, "sit": 0.14, "crouch": 0.08, "kneel": 0.06, "lie": 0.06}
+"""How people hold themselves (``prior``: as the learned prior has it, mostly standing or walking), with shares."""
+ARMS = {"reach": 0.3, "up": 0.13, "folded": 0.1, "hips": 0.12, "face": 0.17, "knees": 0.08, "free": 0.1}
+"""Where arms that are replaced go, with shares."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,31 @@ class PoseSource:
     num_expression: int = 20
 
 
-def sample_body_pose(rng: np.random.Generator, source: PoseSource) -> Float[Array, "22 3"]:
-    """One body pose inside the joint limits; joint 0 is the tilt of the pelvis, without yaw."""
+def sample_body_pose(
+    rng: np.random.Generator, source: PoseSource, *, stance: str | None = None, arms: str | None = None
+) -> Float[Array, "22 3"]:
+    """One body pose inside the joint limits; joint 0 is the tilt of the pelvis, without yaw.
+
+    Args:
+        stance: one of ``STANCES``, None: drawn.
+        arms: one of ``ARMS``, or ``as they are`` for those of the stance. None: drawn, replaced in 45 % of the poses.
+    """
     pose = clip_body(source.prior.sample(rng))
     if rng.random() < 0.2:  # the upper half of one, the lower half of another
         upper = [*_SPINE, _NECK, *range(13, 22)]
         pose[upper] = clip_body(source.prior.sample(rng))[upper]
-    kind = rng.choice(["prior", "sit", "crouch", "kneel", "lie"], p=[0.66, 0.14, 0.08, 0.06, 0.06])
+    kind = stance or rng.choice(list(STANCES), p=list(STANCES.values()))
     if kind != "prior":
         pose = {"sit": _sit, "crouch": _crouch, "kneel": _kneel, "lie": _lie}[kind](pose, rng)
     if rng.random() < 0.5:
         pose[_NECK] += rng.normal(0, [0.18, 0.3, 0.12])
         pose[_HEAD] += rng.normal(0, [0.18, 0.3, 0.12])
     pose[1:] += rng.normal(0, 0.05, (21, 3))
-    pose = _arms(clip_body(pose), rng, source.rest)
+    if arms is None:
+        arms = rng.choice(list(ARMS), p=list(ARMS.values())) if rng.random() <= 0.45 else "as they are"
+    pose = clip_body(pose)
+    if arms in ARMS:
+        pose = _arms(pose, rng, source.rest, arms)
     for wrist in (_WRIST, _WRIST + 1):
         if rng.random() < 0.7:
             pose[wrist] = rng.normal(0, np.radians([32, 14, 30]))
@@ -105,13 +120,8 @@ def _lie(pose: Array, rng: np.random.Generator) -> Array:
     return pose
 
 
-def _arms(pose: Array, rng: np.random.Generator, rest: Array) -> Array:
-    """In 45 % of the poses replace one or both arms: reach for a random or a meaningful point."""
-    if rng.random() > 0.45:
-        return pose
-    style = rng.choice(
-        ["reach", "up", "folded", "hips", "face", "knees", "free"], p=[0.3, 0.13, 0.1, 0.12, 0.17, 0.08, 0.1]
-    )
+def _arms(pose: Array, rng: np.random.Generator, rest: Array, style: str) -> Array:
+    """Replace one or both arms: reach for a random or a meaningful point."""
     rotations, joints = _forward(pose, rest)
     sides = (0, 1) if style in ("folded", "knees") or rng.random() < 0.5 else (int(rng.integers(2)),)
     if style == "free":

@@ -130,7 +130,7 @@ def sample_body(rng: np.random.Generator, stage: Stage) -> BodySample:
         view = box_view(seen, 1.25, rng.normal(0, 0.03, 2), np.exp(rng.normal(0, 0.1)))
     image, depth, mask = _draw(person, view, rng, stage, (BODY_PX, 0.28, border))
     labels = _whole_labels(person, view, stage)
-    return BodySample(image, visibility=_visibility(person, view, depth, mask, ALL), upright_box=upright, **labels)
+    return BodySample(image, visibility=point_visibility(person, view, depth, mask, ALL), upright_box=upright, **labels)
 
 
 def sample_whole_person(rng: np.random.Generator, stage: Stage) -> PeopleSample:
@@ -138,7 +138,7 @@ def sample_whole_person(rng: np.random.Generator, stage: Stage) -> PeopleSample:
     person = _standing(rng, stage, mip=1)
     view = _picture_view(person.vertices[::5], rng)
     image, depth, mask = _draw(person, view, rng, stage, (PEOPLE_PX, 0.2, None))
-    labels, seen = _whole_labels(person, view, stage), _visibility(person, view, depth, mask, ALL)
+    labels, seen = _whole_labels(person, view, stage), point_visibility(person, view, depth, mask, ALL)
     spots = (view.to_crop(person.vertices) + 1) * (PEOPLE_PX / 2)
     inside = spots[((spots >= 0) & (spots <= PEOPLE_PX)).all(1)]
     return PeopleSample(image, visibility=seen, box_xyxy_px=box_around(inside.astype(float)), **labels)
@@ -211,7 +211,7 @@ def _hand(person: Person, side: str, rng: np.random.Generator, stage: Stage) -> 
         image, p2, p3 = np.ascontiguousarray(image[:, ::-1]), p2 * [-1, 1], p3 * [-1, 1, 1]
         rotation, fingers = mirror_rotation(rotation), mirror_rotation(fingers)
     return HandSample(
-        image, rotation, fingers, person.betas, p2, p3, _visibility(shown, view, depth, mask, ids),
+        image, rotation, fingers, person.betas, p2, p3, point_visibility(shown, view, depth, mask, ids),
         fit_weak(p3, p2), float(wrist[0, 2]), view.half_side, side == "left", attention,
     )  # fmt: skip
 
@@ -239,7 +239,7 @@ def sample_face_crop(rng: np.random.Generator, stage: Stage) -> FaceSample:
     jaw, left_eye = INDEX["jaw"], INDEX["left_eye_smplx"]
     return FaceSample(
         image, view.T_view_photo @ person.rotations[HEAD], person.pose[jaw], person.pose[left_eye : left_eye + 2],
-        person.expression, person.betas, p2, p3, _visibility(person, view, depth, mask, IBUG68),
+        person.expression, person.betas, p2, p3, point_visibility(person, view, depth, mask, IBUG68),
         fit_weak(p3, p2), float(origin[0, 2]), view.half_side, attention,
     )  # fmt: skip
 
@@ -305,7 +305,7 @@ def _border_through(points: Array, rng: np.random.Generator) -> Float[Array, "3"
 def _in_sight(person: Person, view: View, ids: Array) -> bool:
     """Whether a quick look shows at least half of the keypoints that are in the picture, and enough of them are."""
     depth = depth_map(view.to_view(person.vertices), person.surface.faces, 1 / view.half_side, 64)
-    seen = _visibility(person, view, depth, np.zeros((64, 64), bool), ids)
+    seen = point_visibility(person, view, depth, np.zeros((64, 64), bool), ids)
     return bool((seen == VISIBLE).sum() >= max(0.5 * (seen != HIDDEN).sum(), 0.3 * len(ids)))
 
 
@@ -327,7 +327,7 @@ def _draw(
     return image, picture.depth_m, hidden
 
 
-def _visibility(person: Person, view: View, depth_m: Array, hidden: Array, ids: Array) -> UInt8[Array, "n"]:
+def point_visibility(person: Person, view: View, depth_m: Array, hidden: Array, ids: Array) -> UInt8[Array, "n"]:
     """HIDDEN, OCCLUDED or VISIBLE for keypoints; a point is behind the body if the surface is nearer by its cover."""
     size = len(hidden)
     points = view.to_view(person.joints[ids])

@@ -1,0 +1,43 @@
+"""``openexpose compare``: is one run better than another, or is it noise?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from openexpose.cli.extras import need
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare reports of `openexpose evaluate --out` on the same data, subject by subject.
+
+    Every later run is compared with the first: the paired difference of each metric with its 95 % interval, over the
+    subjects that both measured. Several systems in one report are several runs. Reports of other protocols or data are
+    refused.
+    """
+
+    reports: tyro.conf.Positional[tuple[Path, ...]]
+    """Files report.json, or the folders that hold them; the first is what the others are compared with."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Write compare.md and compare.html, with plots, into this folder (needs the extra 'evaluate')."""
+
+    def run(self) -> int:
+        """Compare; returns the exit code."""
+        from openexpose.errors import InputError
+        from openexpose.evaluation.compare import compare_reports, format_comparison, write_comparison
+        from openexpose.evaluation.report import read_report
+        from openexpose.formats.atomic import check_writable
+
+        if not self.reports:
+            raise InputError("no reports", "one report with several systems, or several reports")
+        if self.out is not None:
+            need("evaluate", "matplotlib")
+            check_writable(self.out)
+        names = [path.resolve().name if path.is_dir() else path.resolve().parent.name for path in self.reports]
+        comparison = compare_reports([read_report(path) for path in self.reports], names)
+        print(format_comparison(comparison))
+        if self.out is not None:
+            write_comparison(comparison, self.out)
+        return 0
