@@ -9,7 +9,7 @@ import pytest
 from openexpose.cli.compare import Compare
 from openexpose.errors import InputError
 from openexpose.evaluation.record import Metric, Report, Result
-from openexpose.evaluation.report import report_json
+from openexpose.evaluation.report.write import report_json
 
 
 def write(folder: Path, offset: float, protocol: str = "made-up") -> Path:

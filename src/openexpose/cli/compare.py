@@ -26,8 +26,8 @@ class Compare:
     def run(self) -> int:
         """Compare; returns the exit code."""
         from openexpose.errors import InputError
-        from openexpose.evaluation.compare import compare_reports, format_comparison, write_comparison
-        from openexpose.evaluation.report import read_report
+        from openexpose.evaluation.report.compare import compare_reports, format_comparison, write_comparison
+        from openexpose.evaluation.report.write import read_report
         from openexpose.formats.atomic import check_writable
 
         if not self.reports:

@@ -67,7 +67,7 @@ class Evaluate:
     def run(self) -> int:
         """Evaluate; returns the exit code: 1 when something could not be measured."""
         need("evaluate", "scipy", "trimesh", "matplotlib")
-        from openexpose.evaluation.report import format_markdown, write_report
+        from openexpose.evaluation.report.write import format_markdown, write_report
         from openexpose.evaluation.run import choose_cases, evaluate
         from openexpose.evaluation.tables import Tables
         from openexpose.formats.atomic import check_writable
@@ -79,7 +79,7 @@ class Evaluate:
         protocol, systems = self._detected(tables) if self._detects() else self._given(tables)
         recording = None
         if self.protocol == "freihand" and self.out is not None:
-            from openexpose.evaluation.freihand import Recording
+            from openexpose.evaluation.protocols.freihand import Recording
 
             recording = systems[0] = Recording(systems[0], tables)
         report = evaluate(protocol, systems, self.data, self.limit)
@@ -102,10 +102,10 @@ class Evaluate:
     def _given(self, tables: "Tables") -> "tuple[Protocol, list[System]]":
         """The protocol, and systems that are told where people are."""
         name = "threedpw" if self.protocol == "3dpw" else self.protocol.replace("-", "_")
-        module = import_module(f"openexpose.evaluation.{name}")
+        module = import_module(f"openexpose.evaluation.protocols.{name}")
         protocol: Protocol = module.protocol(self.data, tables=tables, split=self.split)
         if self.pred is not None:
-            from openexpose.evaluation.answers import FolderSystem
+            from openexpose.evaluation.files.folder import FolderSystem
 
             return protocol, [FolderSystem(self.pred, unit=self.unit, tables=tables)]
         from openexpose.evaluation.run import OwnSystem
@@ -127,8 +127,8 @@ class Evaluate:
 
     def _detected(self, tables: "Tables") -> "tuple[Protocol, list[System]]":
         """AGORA, where a system finds the people itself."""
-        from openexpose.evaluation.agora import detected
-        from openexpose.evaluation.agora_answers import answers_in, answers_of
+        from openexpose.evaluation.protocols.agora import detected
+        from openexpose.evaluation.protocols.agora_answers import answers_in, answers_of
 
         if not (self.attention and self.refine):
             raise InputError("--no-attention or --no-refine with agora", "openexpose as it is")

@@ -1,0 +1,1 @@
+"""Predictions of any system, read from files."""

@@ -1,0 +1,186 @@
+"""Renders: whole people whose truth is exact, measured as EHF is (paper, Table 2).
+
+The data are the frozen test set (``openexpose synth --preset test``) or held-out ``people`` shards. Truth is posed with
+the free body; boxes and focal length are given.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
+from openexpose.body.mesh import keypoints, posed_mesh
+from openexpose.body.model import BodyModel, load_body_model
+from openexpose.data.arrays import Shape, read_npz
+from openexpose.errors import InputError
+from openexpose.evaluation.protocols.published import PUBLISHED
+from openexpose.evaluation.protocols.whole import WHOLE_METRICS, Truth, measure_whole
+from openexpose.evaluation.record import Measured, Mesh, Prediction, Protocol, Subject
+from openexpose.evaluation.tables import REGRESSED_NAMES, Tables
+from openexpose.geometry.camera import project_perspective
+from openexpose.synth.testset import NAME, PEOPLE, SEEN_PARTS, check_body, from_truth, seen_parts
+
+Array = np.ndarray
+
+SEEN, WHOLE, CUT = "part seen", "whole in the picture", "cut by the border"
+"""Further rows: people of whom the part can be seen; people in the picture as a whole, and others."""
+_NAME = "renders"
+_TRUTH = "truth.npz"
+_HEAD_TOP = "head_top"
+_BY_TRUNCATION = frozenset({"PA-MPJPE body", "PA-V2V all", "PA-V2V body"})
+_FOCAL_NOTE = (
+    "Boxes and focal lengths are given.",
+    "14 joints: those of LSP by name, the body model's own neck joint, its head joint for the top of the head.",
+    "V2V: vertices of the free body, parts as freebody_parts.npz has them.",
+    f"{SEEN}: only people of whom at least half of the part's keypoints are in the picture and not hidden.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """A picture and its truth in the camera frame."""
+
+    name: str
+    image: Path | bytes
+    image_size: tuple[int, int]
+    box_xyxy_px: Float[Array, "4"]
+    focal_px: float
+    pose: Float[Array, "55 3 3"]
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+    transl: Float[Array, "3"]
+    visibility: UInt8[Array, "144"]
+    truncated: bool | None
+    """None: not known."""
+
+
+def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protocol:
+    """Renders: the frozen test set, or ``people`` shards.
+
+    Files: ``truth.npz`` and ``images/0000.jpg`` ... as ``openexpose synth --preset test`` writes them; or
+    ``people-*.npz`` of ``openexpose synth --preset people``.
+
+    Args:
+        data: the folder.
+        tables: the user's; meshes of other topologies need them for joints.
+        split: of shards ``val`` (default: every tenth person), ``train`` or ``all``; the test set is one piece.
+
+    Raises:
+        InputError: neither is there, labels that are not the frozen ones, damaged shards, or an empty split.
+    """
+    testset = (data / _TRUTH).is_file()
+    if testset and split not in (None, "test", "all"):
+        raise InputError(f"the split '{split}' of {NAME}", "no split: it is one piece")
+    people = _testset_people(data) if testset else _shard_people(data, split or "val")
+    first = people[0]
+    model = load_body_model(num_betas=len(first.betas), num_expression=len(first.expression))
+    subjects = [_subject(person, model) for person in people]
+    truncated = {person.name: person.truncated for person in people}
+
+    def measure(subject: Subject, prediction: Prediction | None) -> Measured:
+        if prediction is None:
+            return Measured({})
+        mesh = None if subject.mesh is None else subject.mesh()
+        truth = Truth(mesh, subject.joints_m, subject.joint_names)
+        values = measure_whole(truth, _with_joints(prediction, tables), tables)
+        rows = {name: _rows(name, subject, truncated[subject.name]) for name in values}
+        return Measured(values, {name: groups for name, groups in rows.items() if groups})
+
+    return Protocol(
+        name=_NAME,
+        title=f"Renders: {NAME}" if testset else "Renders: people shards",
+        metrics=WHOLE_METRICS,
+        headline="PA-V2V all",
+        notes=(_which(testset, len(people), split), *_FOCAL_NOTE, *tables.notes),
+        subjects=subjects,
+        measure=measure,
+        published=tuple(PUBLISHED.get(_NAME, ())),
+    )
+
+
+def _which(testset: bool, count: int, split: str | None) -> str:
+    if not testset:
+        return f"Rendered shards, split {split or 'val'}: {count} people."
+    if count < PEOPLE:
+        return f"The first {count} of the {PEOPLE} people of {NAME}: for trying out, not comparable with all of them."
+    return f"{NAME}: all {PEOPLE} people; labels checked by their SHA-256."
+
+
+def _testset_people(folder: Path) -> list[_Person]:
+    shapes: dict[str, Shape] = {"global_orient": (None, 3), "body_pose": (None, 63), "jaw_pose": (None, 3)}
+    shapes |= {"leye_pose": (None, 3), "reye_pose": (None, 3), "left_hand_pose": (None, 45)}
+    shapes |= {"right_hand_pose": (None, 45), "betas": (None, None), "expression": (None, None), "transl": (None, 3)}
+    shapes |= {"focal_px": (None,), "image_size": (None, 2), "box_xyxy_px": (None, 4), "visibility": (None, 144)}
+    shapes |= {name: (None,) for name in ("appearance", "stance", "arms", "face", "truncation", "rendered")}
+    arrays = read_npz(folder / _TRUTH, shapes)
+    frozen = from_truth(arrays, f"'{folder / _TRUTH}'")
+    count = int(np.asarray(arrays["rendered"], bool).sum())
+    if not count:
+        raise InputError(f"'{folder / _TRUTH}' without a rendered picture", "a folder of the test set")
+    check_body(load_body_model())
+    people = [frozen.person(k) for k in range(count)]
+    return [
+        _Person(
+            f"{NAME}/{p.name}", folder / "images" / f"{p.name}.jpg", p.image_size, p.box_xyxy_px, p.focal_px,
+            p.pose, p.betas, p.expression, p.transl, p.visibility, p.truncation != "whole",
+        )
+        for p in people
+    ]  # fmt: skip
+
+
+def _shard_people(folder: Path, split: str) -> list[_Person]:
+    from openexpose.data.synthetic import read_rendered_people  # brings OpenCV
+
+    return [
+        _Person(
+            p.name, p.jpeg, p.image_size, p.box_xyxy_px, p.focal_px,
+            p.pose, p.betas, p.expression, p.transl, p.visibility, None,
+        )
+        for p in read_rendered_people(folder, split)
+    ]  # fmt: skip
+
+
+def _subject(person: _Person, model: BodyModel) -> Subject:
+    batch = person.pose[None], person.betas[None], person.expression[None]
+    joints = keypoints(model, *batch)[0].astype(float) + person.transl
+    spots = project_perspective(joints[None], person.focal_px, np.array(person.image_size) / 2)[0]
+    return Subject(
+        name=person.name,
+        group=_NAME,
+        image=person.image,
+        box_xyxy_px=person.box_xyxy_px,
+        focal_px=person.focal_px,
+        keypoints_px={"all": np.concatenate([spots, (person.visibility > 0)[:, None]], 1)},
+        joints_m=np.concatenate([joints, joints[INDEX["head"]][None]]),
+        joint_names=(*KEYPOINT_NAMES, _HEAD_TOP),
+        mesh=partial(_mesh, person, model),
+        seen=seen_parts(person.visibility),
+    )
+
+
+def _mesh(person: _Person, model: BodyModel) -> Mesh:
+    posed = posed_mesh(model, person.pose[None], person.betas[None], person.expression[None])
+    return Mesh(posed.vertices[0] + person.transl, model.faces)
+
+
+def _with_joints(prediction: Prediction, tables: Tables) -> Prediction:
+    """The prediction with joints, which a mesh alone can tell, too, and the head joint as top of the head."""
+    joints, names = prediction.joints_m, prediction.joint_names
+    if joints is None and prediction.mesh is not None:
+        joints, names = tables.joints(prediction.mesh), REGRESSED_NAMES
+    if joints is None or "head" not in names or _HEAD_TOP in names:
+        return prediction
+    head = joints[names.index("head")][None]
+    return replace(prediction, joints_m=np.concatenate([joints, head]), joint_names=(*names, _HEAD_TOP))
+
+
+def _rows(metric: str, subject: Subject, truncated: bool | None) -> tuple[str, ...]:
+    """Further rows that a value belongs to."""
+    part = next((name for name in SEEN_PARTS if metric.endswith(name)), None)
+    rows: tuple[str, ...] = (SEEN,) if part in subject.seen else ()
+    if truncated is not None and metric in _BY_TRUNCATION:
+        rows += (CUT if truncated else WHOLE,)
+    return rows

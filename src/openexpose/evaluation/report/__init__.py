@@ -1,0 +1,1 @@
+"""Results as text, JSON, a page with plots and pictures; and the comparison of two runs."""

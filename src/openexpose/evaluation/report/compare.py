@@ -1,0 +1,265 @@
+"""Comparing runs: paired differences over the subjects that both measured, so that noise is not called progress."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from openexpose.errors import InputError
+from openexpose.evaluation.record import Metric, Report, Result
+from openexpose.evaluation.report.rows import (
+    Table,
+    compare_pairs,
+    decimals,
+    detected_seconds,
+    groups_of,
+    interval,
+    number,
+    with_unit,
+)
+from openexpose.evaluation.report.write import markdown_table
+from openexpose.evaluation.statistics import Summary, summarise
+from openexpose.formats.atomic import check_writable, write_whole
+
+BETTER, WORSE, SAME, FEW = "better", "worse", "no difference shown", "too few subjects"
+_FEWEST = 5
+"""Below so many pairs a bootstrap interval means little, so that no verdict is given."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A later run minus the first one, in one metric and group."""
+
+    run: str
+    metric: Metric
+    group: str
+    first: Summary
+    """Of the first run, over the shared subjects."""
+    later: Summary
+    change: Summary
+    """Later minus first, subject by subject."""
+    only_first: int
+    """Subjects that only the first run has a value of."""
+    only_later: int
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, ``no difference shown`` (the interval holds 0, as printed) or ``too few subjects``."""
+        if self.change.people < _FEWEST:
+            return FEW
+        least = 0.5 * 10.0 ** -decimals(self.metric.unit)  # less is not even printed
+        if self.change.low <= least and self.change.high >= -least:
+            return SAME
+        return BETTER if (self.change.mean > 0) == self.metric.more_is_better else WORSE
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs on the same data; the first is what the others are compared with."""
+
+    report: Report
+    """The first report, holding the runs of all reports under their own names."""
+    differences: list[Difference]
+
+    @property
+    def names(self) -> list[str]:
+        """The runs' names, the first one's first."""
+        return [result.system for result in self.report.results]
+
+
+def compare_reports(reports: Sequence[Report], names: Sequence[str]) -> Comparison:
+    """Compare every system of the reports with the first system of the first one.
+
+    Args:
+        reports: of one protocol on one data set.
+        names: of the reports; they tell runs of the same system apart.
+
+    Raises:
+        InputError: fewer than two runs, other protocols, data or ways to measure, or no subject that both measured.
+    """
+    first = reports[0]
+    for report, name in zip(reports, names, strict=True):
+        for what, got, wanted in (
+            ("protocol", report.protocol, first.protocol),
+            ("data", report.data, first.data),
+        ):
+            if got != wanted:
+                raise InputError(f"'{name}' with the {what} '{got}'", f"'{wanted}', as in '{names[0]}'")
+        _check_metrics(report, first, name)
+    runs = list(_runs(reports, names))
+    if len(runs) < 2:
+        raise InputError("one run", "at least two, in one report or in several", "Name a second report.")
+    differences = [difference for run in runs[1:] for difference in _differences(first, runs[0], run)]
+    missing = [run.system for run in runs[1:] if run.system not in {d.run for d in differences}]
+    if missing:
+        raise InputError(f"{runs[0].system} and {missing[0]} without a common subject", "runs on the same subjects")
+    return Comparison(replace(first, results=runs), differences)
+
+
+def _check_metrics(report: Report, first: Report, name: str) -> None:
+    known = {metric.name: metric for metric in first.metrics}
+    for metric in report.metrics:
+        base = known.get(metric.name, metric)
+        if (metric.unit, metric.how, metric.more_is_better) != (base.unit, base.how, base.more_is_better):
+            got = f"'{name}' with '{metric.name}' measured as: {metric.how} ({metric.unit})"
+            raise InputError(got, f"as in the first report: {base.how} ({base.unit})", "Evaluate both alike.")
+
+
+def _runs(reports: Sequence[Report], names: Sequence[str]) -> Iterator[Result]:
+    """All systems, renamed where several are called the same."""
+    times = Counter(result.system for report in reports for result in report.results)
+    labels = [
+        f"{name}/{result.system}" for report, name in zip(reports, names, strict=True) for result in report.results
+    ]
+    repeated = Counter(labels)
+    results = [result for report in reports for result in report.results]
+    for k, (label, result) in enumerate(zip(labels, results, strict=True)):
+        unique = label if repeated[label] == 1 else f"{label} ({k + 1})"
+        yield replace(result, system=unique if times[result.system] > 1 else result.system)
+
+
+def _differences(report: Report, first: Result, later: Result) -> Iterator[Difference]:
+    for metric in report.metrics:
+        base, other = groups_of(first.values, metric.name), groups_of(later.values, metric.name)
+        for group in (group for group in base if group in other):
+            shared = [name for name in base[group] if name in other[group]]
+            change = compare_pairs(other[group], base[group])
+            of_first = summarise([base[group][name] for name in shared])
+            of_later = summarise([other[group][name] for name in shared])
+            if change is None or of_first is None or of_later is None:
+                continue
+            only = len(base[group]) - len(shared), len(other[group]) - len(shared)
+            yield Difference(later.system, metric, group, of_first, of_later, change, *only)
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """One table a later run; then derived numbers and seconds, which have no pairs, side by side."""
+    first, *others = comparison.names
+    head = ("metric", "group", "n", "only first", "only this", "first", "this", "difference [95 %]", "verdict")
+    tables = []
+    for name in others:
+        cells = []
+        for d in comparison.differences:
+            if d.run == name:
+                unit = d.metric.unit
+                cells.append(
+                    (
+                        *(with_unit(d.metric.name, unit), d.group, str(d.change.people)),
+                        *(str(d.only_first), str(d.only_later)),
+                        *(number(d.first.mean, unit), number(d.later.mean, unit)),
+                        *(interval(d.change, unit, sign=True), d.verdict),
+                    )
+                )
+        tables.append(Table(f"{name} (this) minus {first} (first)", head, tuple(cells)))
+    return tables + [table for table in (_derived(comparison), _seconds(comparison)) if table]
+
+
+def _derived(comparison: Comparison) -> Table | None:
+    results = comparison.report.results
+    units = {metric.name: metric.unit for metric in comparison.report.metrics}
+    found = {(d.metric, d.group, r.system): d for r in results for d in r.derived}
+    cells = []
+    for metric, group in dict.fromkeys(key[:2] for key in found):
+        row = [metric, group]
+        for result in results:
+            d, unit = found.get((metric, group, result.system)), units.get(metric, "")
+            row.append(f"{number(d.value, unit)} [{number(d.low, unit)}, {number(d.high, unit)}]" if d else "-")
+        cells.append(tuple(row))
+    note = "These are no means over subjects, so that there are no pairs and no verdict."
+    head = ("number", "group", *comparison.names)
+    return Table("Derived numbers [95 %]", head, tuple(cells), (note,)) if cells else None
+
+
+def _seconds(comparison: Comparison) -> Table | None:
+    cells = []
+    for result in comparison.report.results:
+        if result.seconds:
+            both = detected_seconds(result)
+            with_detection = f"{np.median(both):.3f}" if both else "-"
+            cells.append((result.system, f"{np.median([*result.seconds.values()]):.3f}", with_detection))
+    head = ("system", "median s, box given", "median s with detection")
+    return Table("Seconds per subject", head, tuple(cells), ("On the machines where each was run.",)) if cells else None
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """How to read the tables."""
+    report, judged = comparison.report, len(comparison.differences)
+    notes = [
+        f"Protocol {report.protocol}, data '{report.data}'. First: {comparison.names[0]}.",
+        "Differences are paired, over the n subjects that both runs measured; the others are counted beside.",
+        f"{SAME}: the 95 % interval (bootstrap over subjects) holds 0. {FEW}: fewer than {_FEWEST} pairs.",
+        f"Chance alone would call {0.05 * judged:.1f} of {judged} rows better or worse.",
+    ]
+    for result in report.results:
+        if result.skipped:
+            notes.append(f"{result.system}: no usable answer for {len(result.skipped)} of its subjects.")
+    uneven = [d for d in comparison.differences if d.only_first or d.only_later]
+    if uneven:
+        notes.append(f"In {len(uneven)} of {judged} rows some subjects were measured by one of the two runs only.")
+    return notes
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """The comparison as Markdown, as the terminal prints it."""
+    lines = [f"# {comparison.report.title}: runs compared", "", *(f"- {note}" for note in comparison_notes(comparison))]
+    for table in comparison_tables(comparison):
+        lines += ["", f"## {table.title}", "", markdown_table(table)]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The comparison as an HTML file with plots of differences and of the headline metric's pairs."""
+    from openexpose.evaluation.report.figures import differences, scatter
+    from openexpose.evaluation.report.page import bullets, document, html_table
+
+    first, *others = comparison.names
+    parts = [bullets(comparison_notes(comparison))]
+    for table in comparison_tables(comparison):
+        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
+    plots = []
+    for name in others:
+        of = [d for d in comparison.differences if d.run == name and abs(d.first.mean) > 0]
+        if of:
+            scale = np.array([100.0 / abs(d.first.mean) for d in of])
+            mean, low, high = (
+                np.array([getattr(d.change, key) for d in of]) * scale for key in ("mean", "low", "high")
+            )
+            several = len({d.group for d in of}) > 1
+            labels = [f"{d.metric.name}, {d.group}" if several else d.metric.name for d in of]
+            plots.append(
+                (f"{name} minus {first}", differences(labels, mean, low, high, "difference, % of the first's mean"))
+            )
+        pairs = headline_pairs(comparison, name)
+        if len(pairs):
+            title = comparison.report.headline
+            plots.append((f"{title}, subject by subject", scatter(title, pairs[:, 0], pairs[:, 1], (first, name))))
+    figures = [f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in plots]
+    parts += ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>']
+    return document(f"{comparison.report.title}: runs compared", parts)
+
+
+def headline_pairs(comparison: Comparison, name: str) -> np.ndarray:
+    """Means of the headline metric of the subjects that the first run and run ``name`` both measured: [n, 2]."""
+    means = []
+    for wanted in (comparison.names[0], name):
+        result = next(result for result in comparison.report.results if result.system == wanted)
+        groups = groups_of(result.values, comparison.report.headline).values()
+        means.append({subject: float(np.nanmean(values)) for of in groups for subject, values in of.items()})
+    return np.array([(means[0][subject], means[1][subject]) for subject in means[0] if subject in means[1]]).reshape(
+        -1, 2
+    )
+
+
+def write_comparison(comparison: Comparison, out: str | Path) -> None:
+    """Write compare.md and compare.html into a folder, which is made if it is not there.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    out = Path(out)
+    check_writable(out)
+    write_whole(out / "compare.md", format_comparison(comparison).encode())
+    write_whole(out / "compare.html", comparison_page(comparison).encode())
