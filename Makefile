@@ -1,18 +1,23 @@
 # make demo PHOTO=photo.jpg   set up the runtime and predict into out/
 # make test                   set up the development environment and run the tests
+# make results                make the test set and measure on it, about 20 minutes (PHOTOS=folder: also on those)
 # make check                  tests, lint, types and import rules: what CI runs
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PHOTO ?= examples/astronaut.jpg
+PHOTOS ?=
 
-.PHONY: demo test check check-only clean .venv .venv-dev
+.PHONY: demo test results check check-only clean .venv .venv-dev
 
 demo: .venv
 	.venv/bin/openexpose predict "$(PHOTO)" --out out/
 
 test: .venv-dev
 	OMP_WAIT_POLICY=PASSIVE .venv-dev/bin/python -m pytest -n 2
+
+results: .venv-dev
+	runs/results.sh run/results $(PHOTOS)
 
 check: test check-only
 

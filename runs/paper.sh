@@ -109,11 +109,11 @@ $openexpose bundle --weights "$out/weights/joint" --out "$out/bundle-joint" --na
 # "openexpose" of `joint`. Exit code 1 says that some pictures could not be measured; the reports name them.
 tables=()
 if [[ -d $data/tables ]]; then tables=(--tables "$data/tables"); fi
+measure() { $openexpose evaluate --protocol "$1" --data "$data/$1" "${tables[@]}" --body-model "$model" "${@:2}"; }
 for protocol in ehf 3dpw freihand stirling photos; do
     [[ -d $data/$protocol ]] || { echo "no '$data/$protocol': not measured"; continue; }
     for row in parts joint; do
-        $openexpose evaluate --protocol $protocol --data "$data/$protocol" "${tables[@]}" --body-model "$model" \
-            --bundle "$out/bundle-$row" --out "$out/$protocol-$row" || [[ $? -eq 1 ]]
+        measure $protocol --bundle "$out/bundle-$row" --out "$out/$protocol-$row" || [[ $? -eq 1 ]]
     done
     $openexpose compare "$out/$protocol-parts/report.json" "$out/$protocol-joint/report.json"
 done

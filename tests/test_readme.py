@@ -14,7 +14,7 @@ from openexpose.cli import main as cli
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
-VERBS = ("Predict", "Evaluate", "Synth", "Data", "Train", "Bundle", "ImportExpose", "Assets")
+VERBS = ("Predict", "Evaluate", "Compare", "Synth", "Data", "Train", "Bundle", "ImportExpose", "Assets")
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -35,7 +35,8 @@ def command_lines(path: Path) -> list[list[str]]:
         for command in re.split(r"&&|\||;|(?<!&)&$", line):
             words = shlex.split(command, comments=True)
             if words and words[0].split("/")[-1] in ("openexpose", "$openexpose") and "=" not in words[0]:
-                found.append(words[1:])
+                words = [word for word in words[1:] if not word.endswith("[@]}")]  # arrays: options that may be there
+                found.append(["3" if word.startswith("$") else word for word in words])  # $VARIABLE: any word
     return found
 
 

@@ -30,3 +30,15 @@ def test_tiny_runs_from_renders_to_the_table(tmp_path: Path) -> None:
     for row in ("parts", "joint"):
         report = json.loads((tmp_path / row / "report.json").read_text())
         assert report["results"][0]["values"], row
+
+
+@pytest.mark.slow
+def test_results_measure_networks_and_refinement_on_the_test_set(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", str(ROOT / "runs" / "results.sh"), str(tmp_path)]
+    environment = os.environ | {"PATH": path, "PEOPLE": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for run in ("renders-networks", "renders"):
+        assert "first 2 of the 500 people" in (tmp_path / run / "report.md").read_text()
+    assert "difference" in (tmp_path / "compared" / "compare.md").read_text()

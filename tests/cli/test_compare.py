@@ -27,7 +27,7 @@ def test_two_runs(tmp_path, capsys):
     first, later = write(tmp_path / "old", 0.0), write(tmp_path / "new", -3.0)
     assert Compare((first, later / "report.json")).run() == 0
     told = capsys.readouterr().out
-    assert "new/openexpose (this) minus old/openexpose (first)" in told
+    assert "new/openexpose (this) against old/openexpose (first)" in told
     assert [line.split("|")[-2].strip() for line in told.splitlines() if line.startswith("| PVE")] == ["better"]
 
 

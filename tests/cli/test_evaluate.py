@@ -1,5 +1,6 @@
 """``openexpose evaluate`` and ``compare`` as users call them, with the shipped networks on one photo."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -73,6 +74,34 @@ def test_files_of_predict_measure_as_predicting_does(
     capsys.readouterr()
     assert main(["compare", str(out / "report.json"), str(out / "report.json")]) == 0
     assert "no difference" in capsys.readouterr().out
+
+
+def test_a_damaged_answer_is_a_miss_and_the_report_is_written(
+    data: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(data / ASTRONAUT.name, data / "other.jpg")
+    index = json.loads((data / "index.json").read_text())
+    index["entries"].append({**index["entries"][0], "id": "2", "image": "other.jpg"})
+    (data / "index.json").write_text(json.dumps(index))
+    files = tmp_path / "files"
+    files.mkdir()
+    shutil.copy(predicted / "astronaut.json", files)
+    (files / "other.json").write_text("{")
+    out = tmp_path / "report"
+    assert main(["evaluate", "--data", str(data), "--pred", str(files), "--out", str(out)]) == 1
+    told = capsys.readouterr().out
+    assert "no usable answer for 1 of 2" in told and "1 of them still count, as misses" in told
+    assert np.mean(values(out, "body PCK @ 0.2 torso")["2"]) == 0 and (out / "index.html").is_file()
+
+
+def test_any_terminal_can_print(data: Path, predicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tmp_path / "ünï 報"
+    files.mkdir()
+    shutil.copy(predicted / "astronaut.json", files)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert main(["evaluate", "--data", str(data), "--pred", str(files)]) == 0
+    assert b"\\u5831" in terminal.buffer.getvalue()
 
 
 def test_a_missing_photo_is_counted_and_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -197,3 +197,18 @@ def test_videos_that_are_too_short_are_refused() -> None:
         metrics.jitter(np.zeros((3, 4, 3)))
     with pytest.raises(InputError):
         metrics.acceleration_errors(np.zeros((5, 4, 3)), np.zeros((5, 3, 3)))
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.001])
+def test_other_units_are_refused_and_other_sizes_are_not(factor: float) -> None:
+    points = np.random.default_rng(0).normal(size=(9, 3))
+    metrics.check_unit(3.0 * points, points[:5])
+    metrics.check_unit(np.ones((2, 3)), points)  # without extent: the alignment tells
+    with pytest.raises(InputError, match="--unit mm"):
+        metrics.check_unit(factor * points, points)
+
+
+def test_landmarks_in_another_unit_than_their_mesh_are_refused() -> None:
+    flat, faces, marks = face_mesh()
+    with pytest.raises(InputError, match="metres"):
+        metrics.scan_distances(flat, marks, flat, faces, 1000.0 * marks)

@@ -1,5 +1,6 @@
 """The runner: what is counted, what is refused, which cases are shown."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from openexpose.errors import InputError
-from openexpose.evaluation.record import Measured, Metric, Prediction, Protocol, Result, Subject
+from openexpose.evaluation.record import Measured, Mesh, Metric, Prediction, Protocol, Result, Subject
 from openexpose.evaluation.run import OwnSystem, System, choose_cases, evaluate, read_picture
 
 ERROR = Metric("error", "mm", "the joint's x")
@@ -122,3 +123,84 @@ def test_the_body_network_alone_is_not_asked_about_lone_parts() -> None:
     whole, hand = Subject("a", "set"), Subject("b", "set", part="left-hand")
     alone, main = OwnSystem(Predictor(), attention=False), OwnSystem(Predictor())  # type: ignore[arg-type]
     assert alone.concerns(whole) and not alone.concerns(hand) and main.concerns(hand)
+
+
+def test_two_subjects_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="2 subjects called 'b'"):
+        evaluate(protocol("a", "b", "b"), [Numbers({"a": 1.0, "b": 2.0})], Path())
+
+
+def test_means_over_fewer_are_told() -> None:
+    def some(subject: Subject, prediction: Prediction | None) -> Measured:
+        values = {"error": np.ones(1), "other": np.full(1, np.nan if subject.name in "bd" else 2.0)}
+        return Measured({} if prediction is None else values)
+
+    metrics = (ERROR, Metric("other", "mm", "it is there for some"), Metric("none", "mm", "nobody has it"))
+    subjects = [
+        *(Subject(name, "set") for name in "abc"),
+        Subject("d", "set", keypoints_px={"face": np.ones((68, 3))}),  # other labels: no wonder
+        Subject("e", "set", keypoints_px={"face": np.zeros((68, 3))}),  # unlabelled
+    ]
+    toy = protocol(metrics=metrics, subjects=subjects, measure=some)
+    notes = evaluate(toy, [Numbers({"a": 1.0, "b": 1.0, "c": None, "d": 1.0, "e": 1.0})], Path()).notes
+    assert [note for note in notes if "only" in note] == [
+        "numbers: only 2 of 3 subjects with an answer and with such labels count in 'other'; the others lack points "
+        "of it, in the labels or in the answer."
+    ]
+
+
+def test_an_infinite_number_is_no_answer() -> None:
+    def far(subject: Subject, prediction: Prediction | None) -> Measured:
+        return Measured({"error": np.array([np.inf if subject.name == "b" else 1.0])} if prediction else {})
+
+    result = evaluate(protocol("a", "b", measure=far), [Numbers({"a": 1.0, "b": 1.0})], Path()).results[0]
+    assert list(result.values["error", "set"]) == ["a"] and "infinite" in result.skipped["b"]
+
+
+def test_a_true_mesh_that_does_not_read_is_counted() -> None:
+    def reading(subject: Subject, prediction: Prediction | None) -> Measured:
+        return Measured(
+            {} if prediction is None or subject.mesh is None else {"error": subject.mesh().vertices_m[:, 0]}
+        )
+
+    def broken() -> Mesh:
+        raise InputError("'b.ply', which does not read", "a mesh")
+
+    meshes = {"a": lambda: Mesh(np.ones((1, 3)), np.zeros((0, 3), int)), "b": broken}
+    subjects = [Subject(name, "set", mesh=mesh) for name, mesh in meshes.items()]
+    toy = protocol(subjects=subjects, measure=reading)
+    result = evaluate(toy, [Numbers({"a": 1.0, "b": 1.0})], Path()).results[0]
+    assert list(result.values["error", "set"]) == ["a"] and "b.ply" in result.skipped["b"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Prediction(joints_m=np.full((1, 3), np.nan), joint_names=("nose",)), "NaN"),
+        (
+            lambda: Prediction(joints_m=np.zeros((2, 3)), joint_names=("nose", "nose")),
+            "two predicted joints called nose",
+        ),
+        (lambda: Prediction(joints_m=np.full((1, 3), 1e200), joint_names=("nose",)), "away"),
+        (lambda: Prediction(keypoints_px=np.full((144, 2), np.inf)), "infinity"),
+        (lambda: Prediction(score=float("nan")), "score"),
+        (lambda: Mesh(np.full((3, 3), 1e200), np.array([[0, 1, 2]])), "away"),
+        (lambda: Mesh(np.zeros((3, 3)), np.array([[0.0, 1.0, 2.0]])), "whole numbers"),
+    ],
+)
+def test_absurd_answers_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"landmarks_m": np.full((7, 3), np.nan)}, "landmarks_m holds NaN"),
+        ({"joints_m": np.zeros((2, 3)), "joint_names": ("nose",)}, "2 joints with 1 names"),
+        ({"box_xyxy_px": np.array([5.0, 0.0, 5.0, 9.0])}, "has no area"),
+    ],
+)
+def test_faulty_truths_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"a: .*{message}"):
+        evaluate(protocol(subjects=[Subject("a", "set", **changes)]), [Numbers({"a": 1.0})], Path())

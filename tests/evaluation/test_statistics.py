@@ -11,11 +11,11 @@ from openexpose.evaluation.statistics import RESAMPLES, bootstrap, paired_differ
 NAN = float("nan")
 
 
-def test_summary_pools_values_and_resamples_people() -> None:
+def test_mean_pools_values_while_median_and_deviation_are_of_people() -> None:
     summary = summarise([np.array([1.0, 0.0]), np.array([1.0]), np.array([])])
     assert summary is not None
-    assert (summary.people, summary.mean, summary.median) == (2, pytest.approx(2 / 3), 1.0)
-    assert summary.std == pytest.approx(math.sqrt(2) / 3)
+    assert (summary.people, summary.mean) == (2, pytest.approx(2 / 3))
+    assert (summary.median, summary.std) == (0.75, 0.25)  # of 0.5 and 1
     assert (summary.low, summary.high) == (0.5, 1.0)  # both draws the first person, both the second
 
 
@@ -97,3 +97,8 @@ def test_bootstrap_draws_with_replacement_and_leaves_out_undefined_draws() -> No
     assert all(math.isnan(end) for end in bootstrap(5, lambda chosen: NAN))
     with pytest.raises(InputError):
         bootstrap(0, lambda chosen: 0.0)
+
+
+def test_joints_of_one_person_do_not_outvote_people() -> None:
+    summary = summarise([np.array([0.0, 0.0, 9.0]), np.array([3.0] * 3), np.array([0.0, 0.0, 3.0])])
+    assert summary is not None and summary.median == 3.0 and summary.mean == pytest.approx(7.0 / 3.0)

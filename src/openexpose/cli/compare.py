@@ -7,19 +7,22 @@ from typing import Annotated
 import tyro
 
 from openexpose.cli.extras import need
+from openexpose.cli.printing import say
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare reports of `openexpose evaluate --out` on the same data, subject by subject.
+    """Compare reports of `openexpose evaluate --out` on the same data, subject by subject: progress, or noise?
 
-    Every later run is compared with the first: the paired difference of each metric with its 95 % interval, over the
-    subjects that both measured. Several systems in one report are several runs. Reports of other protocols or data are
+    Every later run is compared with the first: by how much it is better in each metric, with a 95 % interval, over the
+    subjects that both measured. One report with several systems is several runs. Reports of other protocols or data are
     refused.
     """
 
-    reports: tyro.conf.Positional[tuple[Path, ...]]
-    """Files report.json, or the folders that hold them; the first is what the others are compared with."""
+    reports: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="REPORT [REPORT ...]", help_behavior_hint="")
+    ]
+    """Folders of `openexpose evaluate --out`, or their report.json. The first is what the others are compared with."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Write compare.md and compare.html, with plots, into this folder (needs the extra 'evaluate')."""
 
@@ -37,7 +40,8 @@ class Compare:
             check_writable(self.out)
         names = [path.resolve().name if path.is_dir() else path.resolve().parent.name for path in self.reports]
         comparison = compare_reports([read_report(path) for path in self.reports], names)
-        print(format_comparison(comparison))
+        say(format_comparison(comparison, details=False))
         if self.out is not None:
             write_comparison(comparison, self.out)
+        say(f"All metrics and groups, and plots: {self.out / 'compare.html' if self.out else '--out FOLDER'}")
         return 0

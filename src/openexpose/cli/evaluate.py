@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from openexpose.cli.extras import need
+from openexpose.cli.printing import say
 from openexpose.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,19 +26,21 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="
 class Evaluate:
     """Measure predictions as the field does: openexpose's own, or files of any system (needs the extra 'evaluate').
 
-    Prints a table with 95 % intervals, how everything was aligned, published numbers, and what could not be measured.
-    Whole people are predicted twice, with and without attention, so that what attention gains is a paired difference.
-    `openexpose compare` compares the reports of two runs. docs/evaluation.md says which files each protocol reads.
+    Prints the numbers that matter with 95 % intervals, what could not be measured, seconds, published numbers, and how
+    it was measured; --out keeps everything. Whole people are predicted twice, with and without attention, so that what
+    attention gains is a paired difference. `openexpose compare` compares two runs. docs/evaluation.md tells which files
+    each protocol reads. Exit code 1: something could not be measured; 2: nothing could.
     """
 
-    data: Path
-    """Folder of the data set; of photos: index.json and the photos that it names."""
+    data: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    """Folder of the data set."""
     protocol: ProtocolName = "photos"
-    """photos: annotated photos, 2D. renders: `openexpose synth --preset test` or `people`, the paper's Tables 2 and 3.
-    faces: 300-W, HELEN. The others are data sets that you have."""
+    """photos: annotated photos, 2D, in the format of docs/evaluation.md.
+    renders: the made test set (`openexpose synth --preset test`) or held-out `people` shards, 3D.
+    faces: HELEN, 300-W. The others are data sets that you have."""
     pred: Folder = None
-    """Measure these files instead of predicting: npz or JSON of openexpose, *_params.npz of ExPose, SMPLify-X's
-    pickles, PLY or OBJ meshes, named joints; called like the pictures."""
+    """Measure the files in this folder instead of predicting. They are named like the pictures.
+    JSON or npz of openexpose, *_params.npz of ExPose, results of SMPLify-X, PLY or OBJ meshes, named joints."""
     unit: Literal["m", "mm"] = "m"
     """Unit of the meshes and joints in --pred."""
     out: Folder = None
@@ -45,28 +48,28 @@ class Evaluate:
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """Part of the data set, such as val, test or all. Default: the one that the field measures on."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """Measure on the first so many people; the report says so."""
+    """Measure the first N subjects only; the report says so."""
     attention: bool = True
-    """--no-attention measures the body network alone, in half the time."""
+    """--no-attention: the body network alone."""
     refine: bool = True
-    """--no-refine: the networks' answers as they are."""
+    """--no-refine: the networks' answers as they are, not laid on the landmarks that their trunks saw."""
     tables: Folder = None
-    """Your folder of SMPLX_to_J14.pkl, MANO_SMPLX_vertex_ids.pkl, SMPL-X__FLAME_vertex_ids.npy: the field's joints and
-    vertex sets of SMPL-X."""
+    """Folder with the field's joints and vertex sets of SMPL-X, which you own.
+    SMPLX_to_J14.pkl, MANO_SMPLX_vertex_ids.pkl, SMPL-X__FLAME_vertex_ids.npy."""
     body_model: File = None
-    """Your SMPLX_NEUTRAL.npz: poses parameters in --pred, gives joints of meshes."""
+    """Your SMPLX_NEUTRAL.npz: it poses SMPL-X parameters in --pred and gives the joints of SMPL-X meshes."""
     correspondence: File = None
-    """Vertices of one body model from another's, to compare meshes of SMPL, SMPL-X and others."""
+    """How vertices of one body model come from another's: compares SMPL with SMPL-X meshes, and others."""
     bundle: Folder = None
-    """Folder with networks and body model. Default: the one in the package."""
+    """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
     device: Literal["cpu", "cuda", "coreml", "directml"] = "cpu"
-    """Where the networks run."""
+    """Where the networks run; all but cpu need another build of onnxruntime."""
     threads: int = 2
     """Processor threads of one network."""
 
     def run(self) -> int:
         """Evaluate; returns the exit code: 1 when something could not be measured."""
-        need("evaluate", "scipy", "trimesh", "matplotlib")
+        need("evaluate", "scipy", "trimesh", *(("matplotlib",) if self.out else ()))
         from openexpose.evaluation.report.write import format_markdown, write_report
         from openexpose.evaluation.run import choose_cases, evaluate
         from openexpose.evaluation.tables import Tables
@@ -83,11 +86,12 @@ class Evaluate:
 
             recording = systems[0] = Recording(systems[0], tables)
         report = evaluate(protocol, systems, self.data, self.limit)
-        print(format_markdown(report, entries=False))
+        say(format_markdown(report, details=False))
         if self.out is not None:
             write_report(report, choose_cases(report, protocol, systems[0]), self.out)
+        say(f"All metrics and groups, plots and pictures: {self.out / 'index.html' if self.out else '--out FOLDER'}")
         if recording is not None and self.out is not None:
-            print(recording.submit(protocol, self.out))
+            say(recording.submit(protocol, self.out))
         return 1 if report.skipped or any(result.skipped for result in report.results) else 0
 
     def _check(self) -> None:

@@ -20,11 +20,12 @@ class Synth:
     """
 
     preset: Literal["body", "hands", "faces", "people", "test"]
-    """Crops of bodies, hands or faces, or larger pictures of whole people; or the frozen test set."""
-    out: Path
+    """To train on: crops of bodies, hands or faces; people: larger pictures of whole people.
+    test: the frozen test set."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     """Folder for the shards, or for the test set."""
     count: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """Number of pictures. Of the test set: only the first so many, for trying out."""
+    """Number of pictures; needed but for the test set, of which N are the first ones, to try it out."""
     seed: int = 0
     """Seed of everything random. The test set has none."""
     shard_size: int = 500
@@ -34,7 +35,7 @@ class Synth:
     assets: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder of skins, cloths and backgrounds. Default: that of the checkout."""
     workers: int = 1
-    """Processes."""
+    """Processes that render."""
 
     def run(self) -> int:
         """Render; returns the exit code."""

@@ -30,6 +30,24 @@ STIRLING_RADIUS = 1.2
 """Extent of the measured face in Feng et al. 2018 (see :func:`scan_distances`); the NoW benchmark has 1.4."""
 
 
+_OTHER_UNIT = 300.0
+"""No two people, hands or faces differ by such a factor in size: their units do."""
+
+
+def check_unit(pred_m: Float[Array, "n 3"], true_m: Float[Array, "m 3"]) -> None:
+    """Refuse predictions that are hundreds of times larger or smaller than the truth.
+
+    The points need not correspond; metres.
+
+    Raises:
+        InputError: that is so.
+    """
+    size, true = (float(np.ptp(np.asarray(points), axis=0).max()) for points in (pred_m, true_m))
+    if min(size, true) > 0.0 and not 1.0 / _OTHER_UNIT < size / true < _OTHER_UNIT:
+        fix = "in millimetres: --unit mm." if size > true else "in metres: leave --unit mm out."
+        raise InputError(f"a prediction of {size:.3g} m where the truth has {true:.3g} m", "metres", f"It may be {fix}")
+
+
 def joint_errors(pred: Points, true: Points) -> Float[Array, "n"]:
     """Distances of corresponding points, as they lie.
 
@@ -123,9 +141,10 @@ def scan_distances(
         One distance a measured scan point, in the scan's unit (the mesh's may be another).
 
     Raises:
-        InputError: arrays of wrong shapes, degenerate landmarks, or no scan points there.
+        InputError: arrays of wrong shapes, degenerate landmarks, landmarks in another unit than their mesh, or no scan
+            points there.
     """
-    scan = _points(scan)
+    scan, vertices = _points(scan), _points(vertices)
     if np.shape(scan_landmarks) != (7, 3) or np.shape(mesh_landmarks) != (7, 3):
         shapes = f"landmarks of shapes {np.shape(scan_landmarks)} and {np.shape(mesh_landmarks)}"
         raise InputError(shapes, f"[7, 3] each: {', '.join(STIRLING_LANDMARKS)}")
@@ -133,6 +152,7 @@ def scan_distances(
     measured = scan[np.linalg.norm(scan - centre, axis=-1) <= reach]
     if not len(measured):
         raise InputError("a scan without points around its landmarks", "landmarks in the scan's unit and axes")
+    check_unit(mesh_landmarks, vertices)
     move = find_similarity(_points(mesh_landmarks), _points(scan_landmarks))
     return SurfaceIndex(move(vertices), faces).distances(measured)
 

@@ -15,6 +15,8 @@ from openexpose.errors import InputError
 
 Array = np.ndarray
 
+_FARTHEST_M = 1e6
+"""Nothing that is measured lies farther from the camera; squares of such lengths cannot overflow."""
 TOPOLOGIES: dict[int, str] = {10475: "smplx", 6890: "smpl", 778: "mano", 5023: "flame", 13718: "freebody"}
 """Body models by their number of vertices."""
 
@@ -24,7 +26,8 @@ class Mesh:
     """A triangle mesh.
 
     Raises:
-        InputError: arrays of wrong shapes, NaN or infinity, faces that name vertices which are not there.
+        InputError: arrays of wrong shapes or types, NaN, infinity or absurd places, faces that name vertices which are
+            not there.
     """
 
     vertices_m: Float[Array, "v 3"]
@@ -39,8 +42,11 @@ class Mesh:
         if not np.isfinite(vertices).all():
             bad = int((~np.isfinite(vertices).all(1)).sum())
             raise InputError(f"a mesh with NaN or infinity in {bad} of {len(vertices)} vertices", "finite numbers")
+        _check_places(vertices, "a mesh")
         if faces.ndim != 2 or faces.shape[1] != 3:
             raise InputError(f"faces of shape {faces.shape}", "shape [f, 3]")
+        if len(faces) and faces.dtype.kind not in "iu":
+            raise InputError(f"faces of type {faces.dtype}", "whole numbers: indices of vertices")
         if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
             raise InputError(f"faces that name vertex {faces.max()} of {len(vertices)}", "indices of vertices")
 
@@ -86,15 +92,14 @@ class Subject:
 
     def faults(self) -> Sequence[str]:
         """What is wrong with its numbers, one sentence each."""
-        return [
-            f"{self.name}: {key} holds NaN or infinity"
-            for key, value in (
-                ("joints_m", self.joints_m),
-                ("box_xyxy_px", self.box_xyxy_px),
-                *self.keypoints_px.items(),
-            )
-            if value is not None and not np.isfinite(value).all()
-        ]
+        named = {"joints_m": self.joints_m, "landmarks_m": self.landmarks_m, "box_xyxy_px": self.box_xyxy_px}
+        arrays = {key: value for key, value in (named | dict(self.keypoints_px)).items() if value is not None}
+        faults = [f"{key} holds NaN or infinity" for key, value in arrays.items() if not np.isfinite(value).all()]
+        if self.joints_m is not None and len(self.joints_m) != len(self.joint_names):
+            faults.append(f"{len(self.joints_m)} joints with {len(self.joint_names)} names")
+        if self.box_xyxy_px is not None and (self.box_xyxy_px[2:] <= self.box_xyxy_px[:2]).any():
+            faults.append(f"the box {np.round(self.box_xyxy_px, 1).tolist()} has no area")
+        return [f"{self.name}: {fault}" for fault in faults]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,7 @@ class Prediction:
     """What one system says about one subject.
 
     Raises:
-        InputError: NaN or infinity, or joints and names that do not pair up.
+        InputError: NaN or infinity where it does not mean "no such keypoint", or joints and names that do not pair up.
     """
 
     mesh: Mesh | None = None
@@ -128,14 +133,29 @@ class Prediction:
                 raise InputError(f"joints of shape {self.joints_m.shape} for {len(self.joint_names)} names", "one each")
             if not np.isfinite(self.joints_m).all():
                 raise InputError("predicted joints with NaN or infinity", "finite numbers")
-        if self.keypoints_px is not None and self.keypoints_px.shape != (144, 2):
-            raise InputError(f"keypoints of shape {self.keypoints_px.shape}", "shape [144, 2]")
+            _check_places(self.joints_m, "predicted joints")
+            if len(set(self.joint_names)) < len(self.joint_names):
+                double = next(name for name in self.joint_names if self.joint_names.count(name) > 1)
+                raise InputError(f"two predicted joints called {double}", "a name of its own for each joint")
+        if self.keypoints_px is not None:
+            if self.keypoints_px.shape != (144, 2):
+                raise InputError(f"keypoints of shape {self.keypoints_px.shape}", "shape [144, 2]")
+            if np.isinf(self.keypoints_px).any():
+                raise InputError("predicted keypoints at infinity", "finite pixels, or NaN: no such keypoint")
+        if not np.isfinite(self.score):
+            raise InputError(f"the score {self.score}", "a finite number")
 
     def joints(self, names: Sequence[str]) -> Float[Array, "n 3"] | None:
         """Joints by name, metres; None if one of them is not there."""
         if self.joints_m is None or not set(names) <= set(self.joint_names):
             return None
         return self.joints_m[[self.joint_names.index(name) for name in names]]
+
+
+def _check_places(points_m: Array, what: str) -> None:
+    """Refuse places with which lengths would overflow, and then count as not labelled."""
+    if np.abs(points_m).max(initial=0.0) > _FARTHEST_M:
+        raise InputError(f"{what} up to {np.abs(points_m).max():.1g} m away", "a person near the camera, in metres")
 
 
 @dataclass(frozen=True)

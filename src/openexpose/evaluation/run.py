@@ -4,6 +4,7 @@ import io
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -148,7 +149,8 @@ def evaluate(protocol: Protocol, systems: Sequence[System], data: Path, limit: i
         limit: measure on the first so many subjects only; the report says so.
 
     Raises:
-        InputError: no subjects, a subject with NaN in its truth, or not one answer of a system can be used.
+        InputError: no subjects, two of one name, a subject with NaN in its truth, or not one answer of a system can be
+            used.
     """
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit}", "a positive number")
@@ -156,11 +158,19 @@ def evaluate(protocol: Protocol, systems: Sequence[System], data: Path, limit: i
     if not subjects:
         reason = next(iter(protocol.skipped.values()), "it is empty")
         raise InputError(f"nothing to measure on in '{data}' ({reason})", "a data set with labelled subjects")
+    name, count = Counter(subject.name for subject in protocol.subjects).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{count} subjects called '{name}'", "another name for each", "Rename or remove a picture.")
     faults = [fault for subject in subjects for fault in subject.faults()]
     if faults:
         raise InputError(faults[0], "finite numbers", "Mend the data set's labels.")
     results = [_run(protocol, system, subjects) for system in systems]
     notes = [*protocol.notes, *(note for system in systems for note in system.notes)]
+    gaps: dict[str, list[str]] = {}
+    for system, result in zip(systems, results, strict=True):
+        for gap in _gaps(protocol, result, [subject for subject in subjects if system.concerns(subject)]):
+            gaps.setdefault(gap, []).append(system.name)
+    notes += [f"{'; '.join(names)}: {gap}" for gap, names in gaps.items()]
     if len(subjects) < len(protocol.subjects):
         notes.append(f"Only the first {len(subjects)} of {len(protocol.subjects)} subjects (--limit).")
     return Report(
@@ -202,6 +212,9 @@ def _run(protocol: Protocol, system: System, subjects: Sequence[Subject]) -> Res
 def _add(result: Result, protocol: Protocol, subject: Subject, prediction: Prediction | None) -> None:
     measured = protocol.measure(subject, prediction)
     for metric, values in measured.values.items():
+        if np.isinf(values).any():
+            raise InputError(f"an infinite {metric}", "finite numbers")
+    for metric, values in measured.values.items():
         for group in (subject.group, *measured.groups.get(metric, ())):
             result.values.setdefault((metric, group), {})[subject.name] = np.atleast_1d(values)
     if measured.kept is not None:
@@ -210,6 +223,36 @@ def _add(result: Result, protocol: Protocol, subject: Subject, prediction: Predi
         result.seconds[subject.name] = prediction.seconds
     if prediction is not None and prediction.detection_seconds is not None:
         result.detection_seconds[subject.name] = prediction.detection_seconds
+
+
+def _gaps(protocol: Protocol, result: Result, subjects: Sequence[Subject]) -> list[str]:
+    """Sentences on means over fewer subjects than have an answer, where others with the same kind of truth count."""
+    answered = [subject for subject in subjects if subject.name not in result.skipped]
+    kinds = {subject.name: _kind(subject) for subject in answered}
+    metrics: dict[tuple[int, int], list[str]] = {}
+    for metric in protocol.metrics:
+        found = {
+            name
+            for (key, _), of in result.values.items()
+            if key == metric.name
+            for name, values in of.items()
+            if name in kinds and np.isfinite(values).any()
+        }
+        measurable = {kinds[name] for name in found}
+        alike = sum(kind in measurable for kind in kinds.values())
+        if len(found) < alike:
+            metrics.setdefault((len(found), alike), []).append(metric.name)
+    return [
+        f"only {found} of {alike} subjects with an answer and with such labels count in "
+        f"{', '.join(map(repr, names))}; the others lack points of it, in the labels or in the answer."
+        for (found, alike), names in metrics.items()
+    ]
+
+
+def _kind(subject: Subject) -> tuple[object, ...]:
+    """What is known of a subject."""
+    labelled = frozenset(part for part, points in subject.keypoints_px.items() if (points[:, 2] > 0).any())
+    return subject.part, subject.mesh is None, subject.joint_names, labelled
 
 
 def choose_cases(report: Report, protocol: Protocol, system: System, worst: int = 10) -> list[Case]:
@@ -230,6 +273,9 @@ def _cases(
     rank: str, names: Sequence[str], subjects: dict[str, Subject], means: dict[str, float], system: System
 ) -> Iterator[Case]:
     for name in names:
-        prediction = system(subjects[name]) if name in subjects else None
+        try:
+            prediction = system(subjects[name]) if name in subjects else None
+        except InputError:  # counted as a miss, and told as such
+            continue
         if prediction is not None:
             yield Case(rank, subjects[name], means[name], prediction)

@@ -18,16 +18,21 @@ _BLOCK = 1_000_000
 
 @dataclass(frozen=True)
 class Summary:
-    """A mean over people with its uncertainty, in the unit of the values."""
+    """A mean with its uncertainty, in the unit of the values.
+
+    The mean is the field's: of pooled values, so that MPJPE is the mean over people of the mean over joints where
+    everybody has the same joints, and PCK the share of all labelled joints. Median and deviation are over people, by
+    each person's own mean: they tell how people differ, not joints.
+    """
 
     people: int
     """How many people (or hands, or faces) have a value."""
     mean: float
     """Mean over all values, every value weighing the same."""
     median: float
-    """Over all values."""
+    """Over the people's own means."""
     std: float
-    """Standard deviation of all values (of the values themselves, not of their mean; divided by their number)."""
+    """Standard deviation of the people's own means (how people spread; divided by the number of people)."""
     low: float
     """Lower end of the 95 % bootstrap interval of the mean; with one person the mean itself."""
     high: float
@@ -51,13 +56,13 @@ def summarise(values: list[Array], seed: int = 0) -> Summary | None:
     labelled = [array for array in labelled if len(array)]
     if not labelled:
         return None
-    pooled = np.concatenate(labelled)
-    if not np.isfinite(pooled).all():
-        raise InputError("infinite values", "finite numbers, or NaN for what is not labelled")
     sums, counts = np.array([array.sum() for array in labelled]), np.array([len(array) for array in labelled])
-    means = [sums[chosen].sum(-1) / counts[chosen].sum(-1) for chosen in _draws(len(labelled), seed)]
-    low, high = _interval(np.concatenate(means))
-    return Summary(len(labelled), float(pooled.mean()), float(np.median(pooled)), float(pooled.std()), low, high)
+    if not np.isfinite(sums).all():
+        raise InputError("infinite values", "finite numbers, or NaN for what is not labelled")
+    drawn = [sums[chosen].sum(-1) / counts[chosen].sum(-1) for chosen in _draws(len(labelled), seed)]
+    low, high = _interval(np.concatenate(drawn))
+    own = sums / counts
+    return Summary(len(own), float(sums.sum() / counts.sum()), float(np.median(own)), float(own.std()), low, high)
 
 
 def paired_difference(first: list[Array], second: list[Array], seed: int = 0) -> Summary | None:

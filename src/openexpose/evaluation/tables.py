@@ -109,6 +109,11 @@ class Tables:
             notes=(*notes, *told, *(() if table is None else (table.note,))),
         )
 
+    @property
+    def given(self) -> bool:
+        """Whether the user has any of them."""
+        return any(table is not None for table in (self.smplx_sets, self.j14, self.model, self.correspondence))
+
     def vertex_sets(self, topology: str) -> Mapping[str, Int[Array, "k"]] | None:
         """Vertices of ``all`` and, as far as known, ``body``, ``left hand``, ``right hand``, ``face``, in the order of
         the field's files (hands: MANO's); None if nothing is known about the topology."""

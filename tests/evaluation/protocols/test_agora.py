@@ -392,3 +392,11 @@ def test_names_are_those_of_the_body_model() -> None:
     assert SMPL24_NAMES[:22] == KEYPOINT_NAMES[:22] and len(SMPL24_NAMES) == 24
     assert [len(part.names) for part in agora._PARTS.values()] == [22, 16, 16, 52]
     assert agora._PARTS["left hand"].names[0] == "left_wrist" and KEYPOINT_NAMES[76:127][-1] == "right_lip_3"
+
+
+def test_answers_in_another_unit_are_refused(data: Path) -> None:
+    found = agora.protocol(data, tables=TABLES)
+    answer = Knowing()(found.subjects[0])
+    assert answer is not None and answer.joints_m is not None
+    with pytest.raises(InputError, match="--unit mm"):
+        found.measure(found.subjects[0], dataclasses.replace(answer, mesh=None, joints_m=1000.0 * answer.joints_m))

@@ -131,3 +131,29 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(InputError, match="without registered meshes"):
         protocol(tmp_path, tables=Tables())
+
+
+def test_rows_with_nan_belong_to_nobody_else(tmp_path: Path) -> None:
+    crowd = fixtures.write_ehf(tmp_path)
+    points, pixels = (np.array([getattr(p, key) for p in crowd]).astype(float) for key in ("points_m", "points_px"))
+    pixels[0, 5] = np.nan
+    np.savez(tmp_path / "gt_keyps.npz", gt_keypoints_2d=pixels, gt_keypoints_3d=points)
+    found = protocol(tmp_path, tables=Tables.read())
+    assert [subject.name for subject in found.subjects] == ["ehf/02", "ehf/03"] and set(found.skipped) == {"ehf/01"}
+    for subject, expected in zip(found.subjects, points[1:], strict=True):
+        np.testing.assert_allclose(subject.joints_m, expected, atol=1e-9)
+
+
+def test_a_damaged_first_mesh_does_not_end_everything(tmp_path: Path) -> None:
+    crowd = fixtures.write_ehf(tmp_path)
+    points, pixels = (np.array([getattr(p, key) for p in crowd]).astype(float) for key in ("points_m", "points_px"))
+    np.savez(tmp_path / "gt_keyps.npz", gt_keypoints_2d=pixels, gt_keypoints_3d=points)
+    (tmp_path / "alignments" / "01.pkl").write_bytes(b"broken")
+    report = evaluate(protocol(tmp_path, tables=Tables.read()), [Known(crowd)], tmp_path)
+    assert "01.pkl" in report.results[0].skipped["ehf/01"] and len(report.results[0].values["PA-V2V all", "ehf"]) == 2
+
+
+def test_meshes_without_a_picture_are_counted(tmp_path: Path) -> None:
+    fixtures.write_ehf(tmp_path)
+    next((tmp_path / "images").glob("02*")).unlink()
+    assert set(protocol(tmp_path, tables=Tables.read()).skipped) == {"ehf/02"}

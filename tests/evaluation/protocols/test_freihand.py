@@ -188,3 +188,17 @@ def test_recording_keeps_what_the_run_answered(tmp_path: Path, monkeypatch: pyte
     evaluate(protocol, [without], tmp_path)
     assert without.submit(protocol, tmp_path / "none").startswith("No submission written: ")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_missing_picture_shifts_nothing(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    (data / "evaluation" / "rgb" / "00000001.jpg").unlink()
+    protocol = freihand.protocol(data, tables=Tables())
+    assert measured(protocol, turned, data)["PA-MPJPE"] == pytest.approx(0.0, abs=1e-3)
+    assert "Only 2 of the 3960 pictures are here." in protocol.notes
+    (data / "evaluation" / "rgb" / "00000002.jpg").rename(data / "evaluation" / "rgb" / "00000009.jpg")
+    with pytest.raises(InputError, match=r"00000009\.jpg"):
+        freihand.protocol(data, tables=Tables())
+    (data / "evaluation" / "rgb" / "00000009.jpg").rename(data / "evaluation" / "rgb" / "hand.jpg")
+    with pytest.raises(InputError, match=r"hand\.jpg"):
+        freihand.protocol(data, tables=Tables())

@@ -279,3 +279,28 @@ def test_unusable_indexes_are_told(tmp_path: Path, content: str | None, message:
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(InputError, match=message):
         evaluate(protocol(tmp_path, tables=None), [OwnSystem(KnownPredictor())], tmp_path)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("3", COCO17[-1:]), ("1", IBUG68[:1])])
+def test_half_answers_are_no_means_over_the_rest(data: Path, name: str, rows: np.ndarray) -> None:
+    class Half(OwnSystem):
+        def __call__(self, subject: Subject) -> Prediction:
+            found = super().__call__(subject)
+            points = np.array(found.keypoints_px)
+            points[rows] = np.nan
+            return replace(found, keypoints_px=points) if subject.name == name else found
+
+    report = evaluate(protocol(data, tables=None), [Half(KnownPredictor())], data)
+    metric = BODY_ERROR if name == "3" else f"face {CONTOUR}"
+    assert all(name not in of for (key, _), of in report.results[0].values.items() if key == metric)
+    if name == "3":
+        assert np.sum(values(report, PCK, "others")["3"] == 0.0) == 1  # a miss
+
+
+def test_an_answer_without_the_hand_is_named(data: Path) -> None:
+    found = OwnSystem(KnownPredictor())
+    toy = protocol(data, tables=None)
+    hand = next(subject for subject in toy.subjects if subject.name == "6#as-left-hand")
+    answer = replace(found(hand), keypoints_px=np.full((144, 2), np.nan))
+    with pytest.raises(InputError, match="without the hand"):
+        toy.measure(hand, answer)

@@ -161,3 +161,11 @@ def test_answers_without_surface_or_landmarks_are_refused(three: tuple[Protocol,
     for answer in (Prediction(cloud, whole.joints_m, whole.joint_names), Prediction(whole.mesh)):
         with pytest.raises(InputError):
             protocol.measure(protocol.subjects[0], answer)
+
+
+def test_a_median_beyond_the_histogram_is_not_flattered() -> None:
+    assert np.isnan(stirling._median(stirling._sums(np.full(9, 400.0))))
+
+
+def test_missing_pictures_are_told(three: tuple[Protocol, Path]) -> None:
+    assert "Only 3 of the 1344 pictures of LQ are here." in three[0].notes

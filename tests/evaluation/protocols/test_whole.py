@@ -19,7 +19,7 @@ from openexpose.evaluation.protocols.whole import (
     choose_metrics,
     measure_whole,
 )
-from openexpose.evaluation.record import Mesh, Prediction, Subject, Values
+from openexpose.evaluation.record import Mesh, Prediction, Values
 from openexpose.evaluation.tables import LSP14_NAMES, SETS, Tables
 from openexpose.geometry.rotation import rotvec_to_matrix
 
@@ -215,9 +215,6 @@ def test_nothing_in_common_is_told() -> None:
         measured(Prediction(cloud))
 
 
-def test_the_truth_of_a_subject_is_read() -> None:
-    mesh = Mesh(made.cloud(0, 50), NO_FACES)
-    subject = Subject("a", "b", joints_m=np.zeros((1, 3)), joint_names=("nose",), mesh=lambda: mesh)
-    found = Truth.of(subject)
-    assert found.mesh is mesh and found.joint_names == ("nose",)
-    assert Truth.of(Subject("a", "b")).mesh is None
+def test_unaligned_distances_say_what_they_are() -> None:
+    by_name = {metric.name: metric.how for metric in WHOLE_METRICS}
+    assert all("distance from the camera" in by_name[f"V2V {name}"] for name in made.SETS)

@@ -56,7 +56,7 @@ def test_few_pairs_give_no_verdict():
 def test_systems_of_one_report_are_runs():
     comparison = compare_reports([made.full_report()], ["a"])
     assert comparison.names == ["openexpose", "openexpose, body only"]
-    assert "openexpose, body only (this) minus openexpose (first)" in format_comparison(comparison)
+    assert "openexpose, body only (this) against openexpose (first)" in format_comparison(comparison)
 
 
 @pytest.mark.parametrize(

@@ -66,21 +66,28 @@ def test_a_subject_that_only_one_system_measured_counts_in_n_of_both(report):
 def test_markdown_tells_everything(report):
     text = format_markdown(report)
     for told in (
-        "# Made-up people <with & marks>", "- Boxes: annotated.", "37/42", "measured: openexpose on 37",
+        "# Made-up people <with & marks>", "- Boxes: annotated.", "37/42", "Measured of 42 subjects: openexpose 37",
         "The data set could not give 2 of 42 subjects", "openexpose: no usable answer for 3 of 42 subjects",
         "- 2 x no answer (made-up/39, made-up/38)", "NaN in 12 of 400", "SMPLify-X'", "ExPose, Table 3", "54.5",
         "median s with detection", "0.255", "70.00 [68.00, 73.00]", "right_knee", "More is better: PCK, F-score 5 mm",
     ):  # fmt: skip
         assert told in text, told
-    lengths = {len(line) for line in text.split("\n\n")[3].splitlines()}
+    lengths = {len(line) for line in text.split("\n\n")[2].splitlines()}
     assert len(lengths) == 1  # columns are aligned
     assert text.isascii()  # any terminal can print it
-    assert "right_knee" not in format_markdown(report, entries=False)
+    assert "right_knee" not in format_markdown(report, details=False)
 
 
 def test_nothing_skipped_is_said_too(report):
-    full = replace(report, skipped={}, results=[replace(r, skipped={}) for r in report.results])
-    assert skipped_lines(full) == ["Nothing was skipped: every system was measured on all 42 subjects."]
+    full = replace(report, skipped={}, subjects=37, results=[replace(r, skipped={}) for r in report.results])
+    assert skipped_lines(full) == ["Nothing was skipped: every system was measured on all 37 subjects."]
+
+
+def test_who_was_not_asked_is_not_called_measured(report):
+    asked = [report.results[0], made.without(report, {made.subject(k) for k in range(10)}).results[1]]
+    mixed = replace(report, results=asked)
+    assert "openexpose 37; openexpose, body only 27." in format_markdown(mixed)
+    assert "openexpose, body only: no number of 10 further subjects" in "\n".join(skipped_lines(mixed))
 
 
 def test_reasons_are_counted_by_kind(report):

@@ -27,6 +27,7 @@ Array = np.ndarray
 ALL_IN_ONE = "predictions.npz"
 """The one file with answers about many subjects."""
 _KINDS = {".npz": Kind.NPZ, ".ply": Kind.PLY, ".obj": Kind.OBJ, ".pkl": Kind.FITTED, ".json": Kind.JSON}
+_MESHES = (Kind.FITTED_MESH, Kind.PLY, Kind.OBJ)
 _PARAMETERS = "_params"
 _EXPOSE_FOLDER = re.compile(r"(?P<picture>.+\.(?:jpe?g|png|webp|bmp))_(?P<number>\d+)", re.IGNORECASE)
 _PICTURE = re.compile(r"\.(?:jpe?g|png|webp|bmp)$", re.IGNORECASE)
@@ -112,7 +113,7 @@ class FolderSystem(System):
         self._exact: dict[str, list[_Answer]] = {}
         self._loose: dict[str, list[_Answer]] = {}
         self._unused = set[tuple[Path, int | None]]()
-        self._turned = False
+        self._turned = self._regressed = False
         self._upside_down = set[str]()
         for answer in self._scan():
             self._index(answer)
@@ -183,6 +184,8 @@ class FolderSystem(System):
         notes = [f"{self.name}: predictions from files, measured as they are; unit {self._unit}."]
         if self._turned:
             notes.append(f"{self.name}: meshes/NAME/000.obj are SMPLify-X's, turned back to the camera's axes.")
+        if self._regressed:
+            notes.append(f"{self.name}: joints found on meshes by the regressor, millimetres off those of a skeleton.")
         if self._upside_down:
             count = len(self._upside_down)
             notes.append(f"{self.name}: {count} predictions stand on their heads: are the files' axes y up, z back?")
@@ -287,6 +290,8 @@ class FolderSystem(System):
                     else:
                         read = read_answers(answer.path, answer.kind, scale=scale, bodies=self._bodies)
                 people += [(answer, person) for person in read]
+                if answer.kind in _MESHES and any(person.joints_m is not None for person in read):
+                    self._regressed = True
             self._last = (answers, people)
         return self._last[1]
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import KEYPOINT_NAMES
 from openexpose.errors import InputError
-from openexpose.evaluation.metrics import joint_errors
+from openexpose.evaluation.metrics import check_unit, joint_errors
 from openexpose.evaluation.protocols.agora_answers import SMPL24_NAMES, Answer, Detections
 from openexpose.evaluation.protocols.agora_truth import Person, Picture, read_pictures
 from openexpose.evaluation.protocols.published import PUBLISHED
@@ -180,6 +180,9 @@ def _measure(
     """Errors of joints and vertices, millimetres; keeps whether there was an answer."""
     if prediction is None:
         return Measured({}, kept=np.zeros(1))
+    given = prediction.joints_m if prediction.mesh is None else prediction.mesh.vertices_m
+    if given is not None and subject.joints_m is not None:
+        check_unit(given, subject.joints_m)
     known = _named_joints(prediction, tables)
     true = dict(zip(subject.joint_names, np.asarray(subject.joints_m), strict=True))
     parts = _PARTS if "jaw" in true else _SMPL_PARTS

@@ -1,7 +1,7 @@
 """EHF: 100 pictures of one person with SMPL-X meshes registered to scans (SMPLify-X, section 4.1; paper, Table 2)."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,12 +56,13 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
             skipped[sample.name] = "no registered mesh"
         else:
             meshes[sample.name] = path
+    skipped |= {f"ehf/{stem}": "a registered mesh without a picture" for stem in _strangers(data, reading.samples)}
     if not meshes:
         got = f"'{data}' without registered meshes"
         raise InputError(got, "alignments/<stem>.pkl or <stem>_align.ply", "They come with EHF, from its own site.")
     samples = [sample for sample in reading.samples if sample.name in meshes]
     read = {name: partial(_read_mesh, path, tables) for name, path in meshes.items()}
-    joints = _read_joints(data, samples, read[samples[0].name])
+    joints = _read_joints(data, samples, read)
     boxes = Counter(_box_source(data, sample) for sample in samples)
 
     def measure(subject: Subject, prediction: Prediction | None) -> Measured:
@@ -124,6 +125,14 @@ def _mesh_path(data: Path, sample: Sample) -> Path | None:
     return next((place / name for place in places for name in names if (place / name).is_file()), None)
 
 
+def _strangers(data: Path, samples: list[Sample]) -> list[str]:
+    """Meshes of pictures that are not here, and that no other sentence tells of."""
+    pictures = (*(data / "images").glob("*"), *data.glob("*_img.*"), *(sample.image for sample in samples))
+    here = {path.stem.removesuffix("_img").removesuffix(".07_C") for path in pictures if isinstance(path, Path)}
+    found = (*(data / "alignments").glob("*.pkl"), *data.glob("*_align.ply"))
+    return sorted({path.stem.removesuffix("_align") for path in found} - here)
+
+
 def _read_mesh(path: Path, tables: Tables) -> Mesh:
     """A registered mesh in the camera's frame."""
     vertices, faces = _read_ply(path) if path.suffix == ".ply" else _read_pickled(path)
@@ -159,7 +168,17 @@ def _read_ply(path: Path) -> tuple[Array, Array]:
     return vertices, faces
 
 
-def _read_joints(data: Path, samples: list[Sample], mesh: Callable[[], Mesh]) -> _Joints:
+def _first_readable(meshes: Iterable[Callable[[], Mesh]]) -> tuple[int, Mesh]:
+    """The first mesh that reads, and its number; who is measured on a damaged one is skipped later."""
+    for number, read in enumerate(meshes):
+        try:
+            return number, read()
+        except InputError as error:
+            last = error
+    raise last
+
+
+def _read_joints(data: Path, samples: list[Sample], meshes: Mapping[str, Callable[[], Mesh]]) -> _Joints:
     """Joints of ``gt_keyps.npz``, moved to the camera if they lie in the scanner's frame."""
     path = data / "gt_keyps.npz"
     if not path.is_file():
@@ -167,11 +186,12 @@ def _read_joints(data: Path, samples: list[Sample], mesh: Callable[[], Mesh]) ->
         return _Joints({}, {}, True, note)
     optional: dict[str, Shape] = {"gt_keypoints_3d": (None, 144, 3), "gt_joints14": (None, 14, 3)}
     held = read_npz(path, {"gt_keypoints_2d": (None, 144, 2)}, optional)
-    rows = [int(np.abs(held["gt_keypoints_2d"] - s.keypoints_px[:, :2]).sum((1, 2)).argmin()) for s in samples]
+    rows = [_row(held["gt_keypoints_2d"], sample) for sample in samples]
     points = {key: held[key].astype(float)[rows] for key in optional if key in held}
     if not all(np.isfinite(array).all() for array in points.values()):
         raise InputError(f"'{path}' with NaN or infinity", "finite numbers")
-    frames = {key: _frame(array[0], mesh().vertices_m) for key, array in points.items()}
+    first, mesh = _first_readable(meshes[sample.name] for sample in samples)
+    frames = {key: _frame(array[first], mesh.vertices_m) for key, array in points.items()}
     points = {
         key: array @ EHF_ROTATION.T + EHF_TRANSLATION_M if frames[key] == _SCANNER else array
         for key, array in points.items()
@@ -184,6 +204,14 @@ def _read_joints(data: Path, samples: list[Sample], mesh: Callable[[], Mesh]) ->
         _OWN not in frames.values(),
         f"True joints: gt_keyps.npz, {told}; others are found on the true meshes.",
     )
+
+
+def _row(keypoints_px: Float[Array, "n 144 2"], sample: Sample) -> int:
+    """The row of gt_keyps.npz that the sample's keypoints were read from. Rows with NaN belong to no sample."""
+    rows = np.flatnonzero((keypoints_px == sample.keypoints_px[:, :2]).all((1, 2)))
+    if len(rows) != 1:
+        raise InputError(f"'gt_keyps.npz' with {len(rows)} rows for {sample.name}", "keypoints of one picture a row")
+    return int(rows[0])
 
 
 def _frame(joints: Float[Array, "n 3"], vertices: Float[Array, "v 3"]) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from openexpose.body.keypoints import KEYPOINT_NAMES, RIGHT_HAND21
 from openexpose.data.arrays import read_json_array
 from openexpose.errors import InputError
-from openexpose.evaluation.metrics import f_score, joint_errors, procrustes_errors
+from openexpose.evaluation.metrics import check_unit, f_score, joint_errors, procrustes_errors
 from openexpose.evaluation.protocols.published import PUBLISHED
 from openexpose.evaluation.record import Measured, Mesh, Metric, Prediction, Protocol, Subject, Values
 from openexpose.evaluation.run import System
@@ -78,11 +78,12 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
     intrinsics = read_json_array(data / f"{name}_K.json", (None, 3, 3))
     xyz = _rows(data / f"{name}_xyz.json", 21)
     vertices = _rows(data / f"{name}_verts.json", MANO_VERTICES)
+    numbers = _row_numbers(pictures)
     for called, rows in ((f"{name}_K", intrinsics), (f"{name}_xyz", xyz), (f"{name}_verts", vertices)):
-        if rows is not None and len(rows) < len(pictures):
-            raise InputError(f"{len(pictures)} pictures and {len(rows)} rows of {called}.json", "a row a picture")
+        if rows is not None and len(rows) <= numbers[-1]:
+            raise InputError(f"'{pictures[-1].name}' and {len(rows)} rows of {called}.json", "a row a picture")
     subjects = []
-    for row, picture in enumerate(pictures):
+    for row, picture in zip(numbers, pictures, strict=True):
         truth: dict[str, Any] = {}
         if xyz is not None:
             truth |= {"joints_m": xyz[row].astype(float), "joint_names": HAND21_NAMES}
@@ -102,7 +103,7 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
         title="FreiHAND: right hands alone",
         metrics=METRICS,
         headline="PA-MPJPE",
-        notes=_notes(name, xyz is not None, vertices is not None, tables),
+        notes=(*_notes(name, xyz is not None, vertices is not None, tables), *_count_note(name, len(pictures))),
         subjects=subjects,
         measure=lambda subject, prediction: _measure(subject, prediction, tables),
         published=PUBLISHED.get("freihand", ()) if name == "evaluation" else (),
@@ -236,6 +237,19 @@ class _TrueHand:
         return Mesh(self.vertices_m.astype(float), np.zeros((0, 3), int))
 
 
+def _row_numbers(pictures: Sequence[Path]) -> list[int]:
+    """The rows that pictures belong to: their names are numbers, so that a missing picture shifts nothing."""
+    strange = next((picture for picture in pictures if not picture.stem.isdecimal()), None)
+    if strange is not None:
+        raise InputError(f"a picture called '{strange.name}'", "FreiHAND's names: 00000000.jpg and so on")
+    return [int(picture.stem) for picture in pictures]
+
+
+def _count_note(name: str, count: int) -> tuple[str, ...]:
+    whole = SUBMISSION_HANDS if name == "evaluation" else _GREEN_SCREEN_HANDS
+    return () if count == whole else (f"Only {count} of the {whole} pictures are here.",)
+
+
 def _hand_ids(tables: Tables) -> Int[Array, "778"] | None:
     """MANO's vertices among SMPL-X's, in MANO's order; None if the hand is known from skinning weights only."""
     ids = (tables.vertex_sets("smplx") or {}).get("right hand")
@@ -248,7 +262,7 @@ def _measure(subject: Subject, prediction: Prediction | None, tables: Tables) ->
     joints = prediction.joints(HAND21_NAMES)
     if joints is None:
         raise InputError("an answer without the 21 joints of the right hand", ", ".join(HAND21_NAMES))
-    _check_unit(joints, subject.joints_m)
+    check_unit(joints, subject.joints_m)
     aligned_mm = 1000.0 * procrustes_errors(joints, subject.joints_m)
     at_wrist = 1000.0 * joint_errors(joints - joints[0], subject.joints_m - subject.joints_m[0])
     hits = (aligned_mm[:, None] <= _THRESHOLDS_MM).mean(0)
@@ -265,13 +279,6 @@ def _measure(subject: Subject, prediction: Prediction | None, tables: Tables) ->
         values["F-score 5 mm"] = np.array([f_score(aligned, true, 0.005)])
         values["F-score 15 mm"] = np.array([f_score(aligned, true, 0.015)])
     return Measured(values)
-
-
-def _check_unit(joints: Array, true: Array) -> None:
-    ratio = float(np.ptp(joints, axis=0).max() / np.ptp(true, axis=0).max())
-    if not 0.01 < ratio < 100.0:
-        fix = "Are the predictions in millimetres? Give --unit mm." if ratio > 1.0 else "Are they in metres?"
-        raise InputError(f"a hand {ratio:.3g} times as large as the true one", "metres", fix)
 
 
 def _rows(path: Path, count: int) -> Float[Array, "n count 3"] | None:

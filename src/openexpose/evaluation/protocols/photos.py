@@ -172,6 +172,8 @@ def measure(subject: Subject, prediction: Prediction | None) -> Measured:
     seen = {part: np.asarray(rows)[:, :2] for part, rows in prediction.trunk_px.items()}
     if "hand" in subject.keypoints_px:
         side = subject.part.replace("-", "_")
+        if planar.hand_size_px(subject.keypoints_px["hand"]) > 0.0 and not np.isfinite(points[_SIDES[side]]).all():
+            raise InputError("an answer without the hand's keypoints", f"the 21 points of the {side.replace('_', ' ')}")
         errors = [_hand(some.get(side), subject.keypoints_px["hand"], aligned=False) for some in (own, seen)]
         return Measured({}, kept=np.array(errors))
     values = _values(subject, own)
@@ -205,7 +207,8 @@ def _values(subject: Subject, found: Mapping[str, Float[Array, "n 2"]]) -> Value
         values[PCK] = _pck(found["body"], true["body"])
         if subject.box_xyxy_px is not None:
             errors = planar.limb_errors(found["body"], true["body"], subject.box_xyxy_px)
-            values[BODY_ERROR] = _spread(100.0 * errors, true["body"])
+            if np.isfinite(errors).all():  # never a mean over the easy joints
+                values[BODY_ERROR] = _spread(100.0 * errors, true["body"])
     if {"face"} <= true.keys() & found.keys():
         for name, error in ((INNER, planar.face_error), (CONTOUR, planar.contour_error)):
             values[f"face{separator}{name}"] = _percent(error(found["face"], true["face"]))

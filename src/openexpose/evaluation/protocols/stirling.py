@@ -27,6 +27,8 @@ LANDMARK_NAMES: tuple[str, ...] = tuple(KEYPOINT_NAMES[IBUG68[row]] for row in (
 """The seven landmarks of the scans among the 144 keypoints: eye corners from the right outer to the left outer one,
 bottom of the nose, right and left corner of the mouth."""
 
+_PICTURES = {"LQ": 1344, "HQ": 656}
+"""How many the challenge has."""
 _EYES_MM = (40.0, 200.0)
 """What the distance of outer eye corners may be in a scan in millimetres."""
 _BIN_MM = 0.01
@@ -96,6 +98,11 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
             " of the face (Feng et al. 2018); distance from the nearest point of the whole predicted surface.",
             "Scans and pictures are of neutral faces: an expression in the prediction counts as an error.",
             "What mmhuman3d calls 3DRMSE is the mean over pictures of each picture's mean: picture's mean here.",
+            *(
+                f"Only {len(pictures)} of the {_PICTURES[group]} pictures of {group} are here."
+                for group, (_, pictures) in found.items()
+                if len(pictures) < _PICTURES[group]
+            ),
             "Intervals: bootstrap over pictures; pictures of one person are not independent.",
         ),
         subjects=subjects,
@@ -230,9 +237,11 @@ def _deviation(sums: Float[Array, "b"]) -> float:
 
 
 def _median(sums: Float[Array, "b"]) -> float:
-    """The median, interpolated within its bin."""
+    """The median, interpolated within its bin; NaN if it lies beyond the histogram."""
     counts = sums[_SUMS:]
     before = np.cumsum(counts)
     at = int(np.searchsorted(before, before[-1] / 2.0))
+    if at == _BINS - 1:
+        return float("nan")
     inside = (before[-1] / 2.0 - (before[at] - counts[at])) / counts[at]
     return float((at + inside) * _BIN_MM)

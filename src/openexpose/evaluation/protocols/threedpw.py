@@ -87,7 +87,8 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
         metrics=(*_FRAME_METRICS, ACCELERATION, JITTER),
         headline="PA-MPJPE body" if tables.j14 is not None else "PA-MPJPE 12 limb joints",
         notes=(
-            f"3DPW, split {split}: 14 joints of LSP as labelled; predicted ones from the mesh (SMPLX_to_J14).",
+            f"3DPW, split {split}: 14 joints of LSP as labelled; predicted ones as the system names them, else from "
+            "its SMPL-X mesh (SMPLX_to_J14); of other bodies the 12 limb joints, which lie a little elsewhere.",
             "Boxes: the data set's own (center, scale).",
             f"True meshes (SMPL-X, converted from 3DPW's SMPL fits) of {with_mesh} of {len(subjects)} people: V2V and "
             "PVE are measured on these.",

@@ -10,6 +10,7 @@ import numpy as np
 
 from openexpose.errors import InputError
 from openexpose.evaluation.record import Metric, Report, Result
+from openexpose.evaluation.report.essentials import essential_names
 from openexpose.evaluation.report.rows import (
     Table,
     compare_pairs,
@@ -17,6 +18,7 @@ from openexpose.evaluation.report.rows import (
     detected_seconds,
     groups_of,
     interval,
+    negated,
     number,
     with_unit,
 )
@@ -53,7 +55,12 @@ class Difference:
         least = 0.5 * 10.0 ** -decimals(self.metric.unit)  # less is not even printed
         if self.change.low <= least and self.change.high >= -least:
             return SAME
-        return BETTER if (self.change.mean > 0) == self.metric.more_is_better else WORSE
+        return BETTER if self.gain.mean > 0 else WORSE
+
+    @property
+    def gain(self) -> Summary:
+        """By how much the later run is better: the change where more is better, else less it."""
+        return self.change if self.metric.more_is_better else negated(self.change)
 
 
 @dataclass(frozen=True)
@@ -135,42 +142,61 @@ def _differences(report: Report, first: Result, later: Result) -> Iterator[Diffe
             yield Difference(later.system, metric, group, of_first, of_later, change, *only)
 
 
-def comparison_tables(comparison: Comparison) -> list[Table]:
-    """One table a later run; then derived numbers and seconds, which have no pairs, side by side."""
-    first, *others = comparison.names
-    head = ("metric", "group", "n", "only first", "only this", "first", "this", "difference [95 %]", "verdict")
+def first_tables(comparison: Comparison) -> list[Table]:
+    """The numbers that matter, one table a later run; then seconds side by side."""
+    tables = [_differences_table(comparison, name, _essential(comparison, name)) for name in comparison.names[1:]]
+    derived = _derived(comparison, essential_names(comparison.report))
+    return tables + [table for table in (derived, _seconds(comparison)) if table]
+
+
+def detail_tables(comparison: Comparison) -> list[Table]:
+    """All metrics and groups, one table a later run; then derived numbers, which have no pairs, side by side."""
     tables = []
-    for name in others:
-        cells = []
-        for d in comparison.differences:
-            if d.run == name:
-                unit = d.metric.unit
-                cells.append(
-                    (
-                        *(with_unit(d.metric.name, unit), d.group, str(d.change.people)),
-                        *(str(d.only_first), str(d.only_later)),
-                        *(number(d.first.mean, unit), number(d.later.mean, unit)),
-                        *(interval(d.change, unit, sign=True), d.verdict),
-                    )
-                )
-        tables.append(Table(f"{name} (this) minus {first} (first)", head, tuple(cells)))
-    return tables + [table for table in (_derived(comparison), _seconds(comparison)) if table]
+    for name in comparison.names[1:]:
+        found = [d for d in comparison.differences if d.run == name]
+        tables.append(_differences_table(comparison, name, found, ", all metrics and groups"))
+    derived = _derived(comparison, tuple(metric.name for metric in comparison.report.metrics))
+    return tables + ([derived] if derived else [])
 
 
-def _derived(comparison: Comparison) -> Table | None:
+def _essential(comparison: Comparison, run: str) -> list[Difference]:
+    """One difference a metric that matters: in the group with the most pairs."""
+    chosen = []
+    for name in essential_names(comparison.report):
+        of = [d for d in comparison.differences if (d.run, d.metric.name) == (run, name)]
+        chosen += sorted(of, key=lambda d: d.change.people, reverse=True)[:1]
+    return chosen or [d for d in comparison.differences if d.run == run]
+
+
+def _differences_table(comparison: Comparison, run: str, found: Sequence[Difference], more: str = "") -> Table:
+    uneven = any(d.only_first or d.only_later for d in found)
+    grouped = {d.group for d in found} != {comparison.report.protocol}
+    head: tuple[str, ...] = ("metric", *(("group",) if grouped else ()), "n")
+    head += (*(("only first", "only this") if uneven else ()), "first", "this", "this better by [95 %]", "verdict")
+    cells = []
+    for d in found:
+        unit = d.metric.unit
+        line = [with_unit(d.metric.name, unit), *((d.group,) if grouped else ()), str(d.change.people)]
+        line += [str(d.only_first), str(d.only_later)] if uneven else []
+        line += [number(d.first.mean, unit), number(d.later.mean, unit), interval(d.gain, unit, sign=True), d.verdict]
+        cells.append(tuple(line))
+    return Table(f"{run} (this) against {comparison.names[0]} (first){more}", head, tuple(cells))
+
+
+def _derived(comparison: Comparison, names: Sequence[str]) -> Table | None:
     results = comparison.report.results
     units = {metric.name: metric.unit for metric in comparison.report.metrics}
-    found = {(d.metric, d.group, r.system): d for r in results for d in r.derived}
+    found = {(d.metric, d.group, r.system): d for r in results for d in r.derived if d.metric in names}
     cells = []
     for metric, group in dict.fromkeys(key[:2] for key in found):
-        row = [metric, group]
+        row = [with_unit(metric, units.get(metric, "")), group]
         for result in results:
             d, unit = found.get((metric, group, result.system)), units.get(metric, "")
             row.append(f"{number(d.value, unit)} [{number(d.low, unit)}, {number(d.high, unit)}]" if d else "-")
         cells.append(tuple(row))
     note = "These are no means over subjects, so that there are no pairs and no verdict."
     head = ("number", "group", *comparison.names)
-    return Table("Derived numbers [95 %]", head, tuple(cells), (note,)) if cells else None
+    return Table("Numbers over the whole data set [95 %]", head, tuple(cells), (note,)) if cells else None
 
 
 def _seconds(comparison: Comparison) -> Table | None:
@@ -189,7 +215,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     report, judged = comparison.report, len(comparison.differences)
     notes = [
         f"Protocol {report.protocol}, data '{report.data}'. First: {comparison.names[0]}.",
-        "Differences are paired, over the n subjects that both runs measured; the others are counted beside.",
+        "better by: paired, over the n subjects that both runs measured; negative is worse.",
         f"{SAME}: the 95 % interval (bootstrap over subjects) holds 0. {FEW}: fewer than {_FEWEST} pairs.",
         f"Chance alone would call {0.05 * judged:.1f} of {judged} rows better or worse.",
     ]
@@ -202,43 +228,51 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def format_comparison(comparison: Comparison) -> str:
-    """The comparison as Markdown, as the terminal prints it."""
-    lines = [f"# {comparison.report.title}: runs compared", "", *(f"- {note}" for note in comparison_notes(comparison))]
-    for table in comparison_tables(comparison):
+def format_comparison(comparison: Comparison, *, details: bool = True) -> str:
+    """The comparison as Markdown, the numbers that matter first; the terminal goes without ``details``."""
+    lines = [f"# {comparison.report.title}: runs compared"]
+    for table in first_tables(comparison):
+        lines += ["", f"## {table.title}", "", markdown_table(table)]
+    lines += ["", "## How to read this", "", *(f"- {note}" for note in comparison_notes(comparison))]
+    for table in detail_tables(comparison) if details else ():
         lines += ["", f"## {table.title}", "", markdown_table(table)]
     return "\n".join(lines) + "\n"
 
 
 def comparison_page(comparison: Comparison) -> str:
     """The comparison as an HTML file with plots of differences and of the headline metric's pairs."""
+    from openexpose.evaluation.report.page import bullets, document, folded, html_table
+
+    parts = []
+    for table in first_tables(comparison):
+        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
+    parts += ["<h2>How to read this</h2>", bullets(comparison_notes(comparison))]
+    figures = [f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in _plots(comparison)]
+    parts += ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>', "<h2>Details</h2>"]
+    parts += [folded(table.title, html_table(table)) for table in detail_tables(comparison)]
+    return document(f"{comparison.report.title}: runs compared", parts)
+
+
+def _plots(comparison: Comparison) -> list[tuple[str, str]]:
     from openexpose.evaluation.report.figures import differences, scatter
-    from openexpose.evaluation.report.page import bullets, document, html_table
 
     first, *others = comparison.names
-    parts = [bullets(comparison_notes(comparison))]
-    for table in comparison_tables(comparison):
-        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
     plots = []
     for name in others:
-        of = [d for d in comparison.differences if d.run == name and abs(d.first.mean) > 0]
+        of = [d for d in _essential(comparison, name) if abs(d.first.mean) > 0]
         if of:
             scale = np.array([100.0 / abs(d.first.mean) for d in of])
-            mean, low, high = (
-                np.array([getattr(d.change, key) for d in of]) * scale for key in ("mean", "low", "high")
-            )
+            mean, low, high = (np.array([getattr(d.gain, key) for d in of]) * scale for key in ("mean", "low", "high"))
             several = len({d.group for d in of}) > 1
             labels = [f"{d.metric.name}, {d.group}" if several else d.metric.name for d in of]
             plots.append(
-                (f"{name} minus {first}", differences(labels, mean, low, high, "difference, % of the first's mean"))
+                (f"{name} against {first}", differences(labels, mean, low, high, "better by % of the first's mean"))
             )
         pairs = headline_pairs(comparison, name)
         if len(pairs):
             title = comparison.report.headline
             plots.append((f"{title}, subject by subject", scatter(title, pairs[:, 0], pairs[:, 1], (first, name))))
-    figures = [f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in plots]
-    parts += ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>']
-    return document(f"{comparison.report.title}: runs compared", parts)
+    return plots
 
 
 def headline_pairs(comparison: Comparison, name: str) -> np.ndarray:

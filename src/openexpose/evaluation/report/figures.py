@@ -5,12 +5,14 @@ matplotlib is imported only here, and its global state (pyplot) is not touched.
 
 import io
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from openexpose.evaluation.record import Metric, Report
+from openexpose.evaluation.report.essentials import essential_names
 from openexpose.evaluation.report.rows import (
     EVERYTHING,
     Row,
@@ -33,18 +35,26 @@ _WIDTH_IN = 5.4
 _MOST_ROWS = 14
 _PART = re.compile(r"^(.*?) (all|body|left hand|right hand|hands|face|feet)$")
 _FAMILIES_SHOWN, _CURVES_SHOWN = 8, 6
+_NAMES_IN_TITLE = 2
+_FARTHEST = 6  # times the median: curves are cut off before single outliers
+_LABEL_CHARACTERS = 24
 
 
 def report_figures(report: Report, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Title and SVG of every plot of a report: errors per part, cumulative curves, seconds, errors per joint."""
-    figures = []
-    for title, family in list(_families(rows).items())[:_FAMILIES_SHOWN]:
-        figures.append((title, _bars(report, family)))
-    for metric in _curve_metrics(report):
+    """Title and SVG of every plot of a report: errors per part, cumulative curves, seconds, errors per joint.
+
+    Of the metrics that matter; all others are in the tables.
+    """
+    figures: list[tuple[str, str]] = []
+    rank = {name: place for place, name in enumerate(essential_names(report))}
+    shown = sorted((row for row in rows if row.metric.name in rank), key=lambda row: rank[row.metric.name])
+    for title, family in list(_families(shown).items())[:_FAMILIES_SHOWN]:
+        figures.append((title if figures else title.replace("Others", "Results"), _bars(report, family)))
+    for metric in _curve_metrics(report, rank):
         figures.append((f"{metric.name}, cumulative", _curves(report, metric, rows)))
     if any(result.seconds for result in report.results):
         figures.append(("Seconds per subject", _timing(report)))
-    for metric in report.metrics:
+    for metric in (metric for metric in report.metrics if metric.name in rank):
         means = [(result.system, entry_means(result, metric)) for result in report.results]
         known = [(system, values) for system, values in means if values is not None]
         if known:
@@ -72,7 +82,8 @@ def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for title, family in joined.items():
         metrics = {row.metric.name: row.metric for row in family}
         only = next(iter(metrics.values()))
-        named[title if len(metrics) > 1 else with_unit(only.name, only.unit)] = _few(family)
+        few = "Others" in title and len(metrics) <= _NAMES_IN_TITLE
+        named[with_unit(", ".join(metrics), only.unit) if few or len(metrics) == 1 else title] = _few(family)
     return named
 
 
@@ -110,7 +121,9 @@ def _bars(report: Report, rows: Sequence[Row]) -> str:
                 shown[p.system] = axes.plot([p.value], [place], **style, zorder=5)[0]
     names = [parts[row.metric.name][2] if strip else row.metric.name for row in rows]  # type: ignore[index]
     labels = [f"{name}, {row.group}" if len(groups) > 1 else name for name, row in zip(names, rows, strict=True)]
-    axes.set_yticks(range(len(rows)), labels)
+    wrapped = ["\n".join(textwrap.wrap(label, _LABEL_CHARACTERS)) for label in labels]
+    figure.set_figheight(figure.get_figheight() + 0.13 * sum(label.count("\n") for label in wrapped))
+    axes.set_yticks(range(len(rows)), wrapped)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(left=0)
     _legend(figure, list(shown.items()))
@@ -118,9 +131,10 @@ def _bars(report: Report, rows: Sequence[Row]) -> str:
     return _svg(figure)
 
 
-def _curve_metrics(report: Report) -> list[Metric]:
-    """The headline metric, then others in the table's order: errors with one value a subject."""
-    ordered = sorted(report.metrics, key=lambda metric: metric.name != report.headline)
+def _curve_metrics(report: Report, rank: Mapping[str, int]) -> list[Metric]:
+    """The headline metric, then others in their order: errors with one value a subject."""
+    ranked = sorted((m for m in report.metrics if m.name in rank), key=lambda metric: rank[metric.name])
+    ordered = sorted(ranked, key=lambda metric: metric.name != report.headline)
     errors = [metric for metric in ordered if not metric.more_is_better and not metric.entries]
     present = {name for result in report.results for (name, _), of in result.values.items() if finite_subjects(of)}
     return [metric for metric in errors if metric.name in present][:_CURVES_SHOWN]
@@ -135,7 +149,7 @@ def _curves(report: Report, metric: Metric, rows: Sequence[Row]) -> str:
         means = np.sort(subject_means(report, k, metric.name))
         if not len(means):
             continue
-        longest = max(longest, float(np.percentile(means, 98)) * 1.05)
+        longest = max(longest, 1.05 * float(min(np.percentile(means, 98), _FARTHEST * np.median(means))))
         share = 100.0 * np.arange(len(means) + 1) / most
         style = dict(color=_SERIES[k % len(_SERIES)], linewidth=2.0, linestyle=("-", "--", ":", "-.")[k % 4])
         x = np.concatenate([[0.0], means, [max(float(means[-1]), 1e6)]])
@@ -240,6 +254,7 @@ def _legend(figure: Figure, shown: Sequence[tuple[str, Any]]) -> None:
         return
     labels = [name for name, _ in shown]
     columns = 1 if max(map(len, labels)) > 24 else 2
+    figure.set_figheight(figure.get_figheight() + 0.22 * (-(-len(labels) // columns) - 1))
     handles = [handle for _, handle in shown]
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False, labelcolor=_INK, fontsize=11)
 

@@ -11,7 +11,7 @@ from openexpose import __version__
 from openexpose.evaluation.record import Report
 from openexpose.evaluation.report.figures import report_figures
 from openexpose.evaluation.report.pictures import DrawnCase, Picture
-from openexpose.evaluation.report.rows import Row, Table, definitions, entry_tables, report_rows, skipped_lines
+from openexpose.evaluation.report.rows import Row, Table, definitions, report_rows
 
 _RANKS = {"best": "Best", "median": "Median", "worst": "Worst"}
 _EMBEDDED_PX, _QUALITY = 480, 78
@@ -48,8 +48,8 @@ figcaption { font-weight: 600; margin-bottom: .3rem; }
 .panels div { max-width: 100%; }
 .panels img { display: block; max-width: 100%; height: 230px; object-fit: contain;
   border-radius: 4px; background: #f4f4f4; }
-.panels small { display: block; color: var(--soft); max-width: 16rem; }
-@media (max-width: 600px) { .panels img { height: 170px; } .panels small { max-width: 8rem; }
+.panels small { display: block; color: var(--soft); width: 0; min-width: 100%; overflow-wrap: normal; }
+@media (max-width: 600px) { .panels img { height: 170px; }
   table { font-size: .8rem; } th, td { padding: .25rem .45rem; } }
 summary { cursor: pointer; }
 """
@@ -63,24 +63,33 @@ def format_page(report: Report, cases: Sequence[DrawnCase], rows: Sequence[Row] 
         cases: pictures of best, median and worst cases; may be empty.
         rows: the report's rows, if they are known already.
     """
-    from openexpose.evaluation.report.write import headline, report_tables
+    from openexpose.evaluation.report.write import (
+        beside_tables,
+        detail_tables,
+        first_tables,
+        headline,
+        not_measured,
+    )
 
     rows = report_rows(report) if rows is None else rows
-    main, *others = report_tables(report, rows)
-    details = {table.title for table in entry_tables(report)}
-    parts = [f"<p>{escape(headline(report))}</p>", bullets(report.notes)]
-    parts += ["<h2>Results</h2>", html_table(main), "<h2>Not measured</h2>", bullets(skipped_lines(report))]
+    parts = [f"<p>{escape(headline(report))}</p>"]
+    for table in first_tables(report, rows):
+        parts += [*([f"<h2>{escape(table.title)}</h2>"] if len(parts) > 1 else []), html_table(table)]
+    parts += ["<h2>Not measured</h2>", bullets(not_measured(report, rows))]
+    for table in beside_tables(report, rows):
+        parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
+    parts += ["<h2>How it was measured</h2>", bullets(report.notes)]
     figures = [f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in report_figures(report, rows)]
-    parts += ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>']
-    for table in others:
-        if table.title in details:
-            title = f"<summary>{escape(table.title)}</summary>"
-            parts.append(f"<details>{title}{html_table(table)}</details>")
-        else:
-            parts += [f"<h2>{escape(table.title)}</h2>", html_table(table)]
-    parts += _cases(cases, report.headline)
-    parts += ["<h2>How the numbers are made</h2>", bullets(definitions(report))]
+    parts += ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>', *_cases(cases, report.headline)]
+    parts.append("<h2>Details</h2>")
+    parts += [folded(table.title, html_table(table)) for table in detail_tables(report, rows)]
+    parts.append(folded("What the metrics mean", bullets(definitions(report))))
     return document(report.title, parts)
+
+
+def folded(title: str, content: str) -> str:
+    """HTML that opens at a click on its title (plain text)."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def document(title: str, parts: Iterable[str]) -> str:
@@ -101,7 +110,7 @@ def document(title: str, parts: Iterable[str]) -> str:
 
 def html_table(table: Table) -> str:
     """A table, its notes below; every cell is escaped."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
+    head = "".join(f"<th>{escape(cell).replace('95 %', '95&nbsp;%')}</th>" for cell in table.head)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
     notes = "".join(f'<div class="soft note">{escape(note)}</div>' for note in table.notes)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}'

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,12 @@ def unmeasured(report: Report) -> set[str]:
     return set(report.skipped) | {name for result in report.results for name in result.skipped}
 
 
+def measured_count(report: Report, result: Result) -> int:
+    """Subjects that a system has both an answer and a number of."""
+    numbered = {name for of in result.values.values() for name in finite_subjects(of)} - result.skipped.keys()
+    return min(len(numbered), report.subjects - len(set(report.skipped) | set(result.skipped)))  # tracks have names too
+
+
 def with_unit(name: str, unit: str) -> str:
     """A metric's name with its unit, as in ``PVE (mm)``."""
     return f"{name} ({unit})" if unit else name
@@ -108,9 +114,10 @@ def decimals(unit: str) -> int:
 
 
 def number(value: float, unit: str, sign: bool = False) -> str:
-    """A value as the tables write it."""
+    """A value as the tables write it; with ``sign`` positive ones have one, and nothing has none."""
     digits = decimals(unit)
-    return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}"  # + 0.0: no -0.00
+    rounded = round(value, digits) + 0.0  # + 0.0: no -0.00
+    return f"{rounded:{'+' if sign and rounded > 0 else ''}.{digits}f}"
 
 
 def interval(summary: Summary, unit: str, sign: bool = False) -> str:
@@ -125,64 +132,88 @@ def count(row: Row, system: int = 0) -> str:
     return f"{summary.people if summary else 0}/{fewest}" + (f"-{most}" if most > fewest else "")
 
 
-def main_table(report: Report, rows: Sequence[Row]) -> Table:
-    """Metric x group: the main system with interval, median and spread; the others beside it, with their difference."""
-    systems = [result.system for result in report.results]
-    head: tuple[str, ...] = ("metric", "group", "n/N", f"{systems[0]}: mean [95 %]", "median", "(std)")
-    head += tuple(f"{system}: mean, minus {systems[0]} [95 %]" for system in systems[1:])
-    cells = [_main_cells(row) for row in rows]
+def negated(difference: Summary) -> Summary:
+    """A difference the other way round."""
+    low, high = -difference.high, -difference.low
+    return replace(difference, mean=-difference.mean, median=-difference.median, low=low, high=high)
+
+
+def gain(row: Row, other: int) -> str:
+    """By how much the first system is better than a further one (0: the second of the report), with its interval."""
+    difference = row.differences[other]
+    if difference is None:
+        return "-"
+    if row.metric.more_is_better:
+        difference = negated(difference)
+    most = max(summary.people for summary in (row.summaries[0], row.summaries[1 + other]) if summary)
+    fewer = f", n {difference.people}" if difference.people < most else ""
+    return interval(difference, row.metric.unit, sign=True) + fewer
+
+
+def full_table(report: Report, rows: Sequence[Row]) -> Table:
+    """Metric x group: the first system with interval, median and spread; the others, and what it gains over them."""
+    first, *others = [result.system for result in report.results]
+    head: tuple[str, ...] = ("metric", "group", "n/N", f"{first} [95 %]", "median", "(std)")
+    for system in others:
+        head += (system, f"{first} better by [95 %]")
+    cells = [_full_cells(row) for row in rows]
     notes = ["n/N: subjects measured, of those that could be (measured by any system, or skipped by all)."]
     if any(row.could[0] < row.could[1] for row in rows):
         notes.append("N as a range: of subjects without any answer it is not known whether they belong in the row.")
-    notes.append("95 %: interval of the mean by bootstrap over subjects. std: over all values.")
-    if len(systems) > 1:
-        notes.append("Differences are paired: over the subjects that both systems have; n where these are fewer.")
+    notes.append("95 %: interval of the mean by bootstrap over subjects. median, std: over the subjects' own means.")
+    if others:
+        notes.append("better by: paired, over the subjects that both systems have; n where these are fewer.")
     more = [metric.name for metric in report.metrics if metric.more_is_better]
     if more:
         notes.append(f"More is better: {', '.join(more)}. Less is better for all others.")
-    return Table("Results", head, tuple(cells), tuple(notes))
+    return Table("All metrics and groups", head, tuple(cells), tuple(notes))
 
 
-def _main_cells(row: Row) -> tuple[str, ...]:
+def _full_cells(row: Row) -> tuple[str, ...]:
     unit, own = row.metric.unit, row.summaries[0]
     cells = [with_unit(row.metric.name, unit), row.group, count(row)]
-    cells += [interval(own, unit), number(own.median, unit), f"({number(own.std, unit)})"] if own else ["", "", ""]
-    for summary, difference in zip(row.summaries[1:], row.differences, strict=True):
-        cell = number(summary.mean, unit) if summary else ""
-        if difference:
-            cell += f", {interval(difference, unit, sign=True)}"
-            if summary and own and difference.people < max(summary.people, own.people):
-                cell += f", n {difference.people}"
-        cells.append(cell)
+    cells += [interval(own, unit), number(own.median, unit), f"({number(own.std, unit)})"] if own else ["-", "-", "-"]
+    for k, summary in enumerate(row.summaries[1:]):
+        cells += [number(summary.mean, unit) if summary else "-", gain(row, k)]
     return tuple(cells)
 
 
 def published_table(report: Report, rows: Sequence[Row]) -> Table | None:
-    """Published numbers beside the measured means; None without any."""
+    """Published numbers beside the measured ones; None without any."""
     if not report.published:
         return None
-    own = {(row.metric.name, row.group): row for row in rows}
     units = {metric.name: metric.unit for metric in report.metrics}
     order = {metric.name: k for k, metric in enumerate(report.metrics)}
     keys = sorted(
         dict.fromkeys((p.metric, p.group) for p in report.published), key=lambda k: order.get(k[0], len(order))
     )
+    grouped = len({group for _, group in keys}) > 1
     systems = list(dict.fromkeys(published.system for published in report.published))
     value = {(p.system, p.metric, p.group): f"{p.value:g}" for p in report.published}
+    here = [_measured(rows, result, k) for k, result in enumerate(report.results)]
     cells = []
     for metric, group in keys:
-        row = own.get((metric, group))
-        means = row.summaries if row else (None,) * len(report.results)
-        ours = [number(mean.mean, row.metric.unit) if row and mean else "-" for mean in means]
+        unit = units.get(metric, "")
+        ours = [number(of[metric, group], unit) if (metric, group) in of else "-" for of in here]
         theirs = [value.get((system, metric, group), "-") for system in systems]
-        cells.append((with_unit(metric, units.get(metric, "")), group, *ours, *theirs))
-    head = ("metric", "group", *(f"{result.system} (here)" for result in report.results), *systems)
-    return Table("Published numbers", head, tuple(cells), tuple(_sources(report.published)))
+        cells.append((with_unit(metric, unit), *((group,) if grouped else ()), *ours, *theirs))
+    head = ("metric", *(("group",) if grouped else ()), *(f"{result.system} (here)" for result in report.results))
+    return Table("Published numbers", head + tuple(systems), tuple(cells), tuple(_sources(report.published)))
+
+
+def _measured(rows: Sequence[Row], result: Result, system: int) -> dict[tuple[str, str], float]:
+    """(metric, group) to the number of one system: a mean over subjects, or one over the whole data set."""
+    means = {(row.metric.name, row.group): row.summaries[system] for row in rows}
+    found = {(d.metric, d.group): d.value for d in result.derived}
+    return found | {key: summary.mean for key, summary in means.items() if summary}
 
 
 def _sources(published: Sequence[Published]) -> Iterator[str]:
-    for system in dict.fromkeys(p.system for p in published):
-        yield f"{system}: {'; '.join(dict.fromkeys(p.source for p in published if p.system == system))}."
+    systems: dict[str, dict[str, None]] = {}
+    for p in published:
+        systems.setdefault(p.source, {})[p.system] = None
+    for source, of in systems.items():
+        yield f"{source}: {'; '.join(of)}."
 
 
 def detected_seconds(result: Result) -> list[float]:
@@ -215,17 +246,30 @@ def published_seconds(report: Report) -> dict[str, float]:
     return {p.system: p.seconds for p in report.published if p.seconds is not None}
 
 
-def derived_table(report: Report) -> Table | None:
-    """Numbers that are no means over subjects; None without any."""
+def derived_table(report: Report, names: Sequence[str] = ()) -> Table | None:
+    """Numbers that are no means over subjects, such as an average precision; None without any.
+
+    Args:
+        report: what was measured.
+        names: these metrics, in this order; empty: all.
+    """
+    wanted = names or [metric.name for metric in report.metrics]
     units = {metric.name: metric.unit for metric in report.metrics}
+    found = {(d.metric, d.group, result.system): d for result in report.results for d in result.derived}
+    keys = sorted(
+        (key for key in dict.fromkeys(k[:2] for k in found) if key[0] in wanted), key=lambda k: wanted.index(k[0])
+    )
+    grouped = len({group for _, group in keys}) > 1
     cells = []
-    for result in report.results:
-        for d in result.derived:
-            unit = units.get(d.metric, "")
-            ends = f"[{number(d.low, unit)}, {number(d.high, unit)}]"
-            cells.append((d.metric, d.group, result.system, f"{number(d.value, unit)} {ends}", str(d.count)))
-    head = ("number", "group", "system", "value [95 %]", "n")
-    return Table("Derived numbers", head, tuple(cells)) if cells else None
+    for metric, group in keys:
+        unit = units.get(metric, "")
+        of = [found.get((metric, group, result.system)) for result in report.results]
+        values = [f"{number(d.value, unit)} [{number(d.low, unit)}, {number(d.high, unit)}]" if d else "-" for d in of]
+        people = "/".join(dict.fromkeys(str(d.count) for d in of if d))
+        cells.append((with_unit(metric, unit), *((group,) if grouped else ()), people, *values))
+    head = ("number", *(("group",) if grouped else ()), "n", *(f"{result.system} [95 %]" for result in report.results))
+    title = "Numbers over the whole data set"
+    return Table(title if names else f"{title}, all", head, tuple(cells)) if cells else None
 
 
 def entry_means(result: Result, metric: Metric) -> Array | None:
@@ -278,6 +322,13 @@ def skipped_lines(report: Report) -> list[str]:
         counted = {name for of in result.values.values() for name in finite_subjects(of)} & result.skipped.keys()
         if counted:
             lines.append(f"{len(counted)} of them still count, as misses, where the protocol says so.")
+    for result in report.results:
+        rest = report.subjects - len(set(report.skipped) | set(result.skipped)) - measured_count(report, result)
+        if rest > 0:
+            why = (
+                "not asked about them (lone parts), measured with another (hands of unknown side), or nothing labelled"
+            )
+            lines.append(f"{result.system}: no number of {rest} further subjects: {why}.")
     return lines or [f"Nothing was skipped: every system was measured on all {report.subjects} subjects."]
 
 

@@ -13,13 +13,15 @@ import numpy as np
 from openexpose import __version__
 from openexpose.errors import InputError
 from openexpose.evaluation.record import Case, Derived, Metric, Published, Report, Result
+from openexpose.evaluation.report.essentials import absent_names, essential_names, short_table
 from openexpose.evaluation.report.rows import (
     Row,
     Table,
     definitions,
     derived_table,
     entry_tables,
-    main_table,
+    full_table,
+    measured_count,
     published_table,
     report_rows,
     skipped_lines,
@@ -33,46 +35,58 @@ FORMAT_VERSION = 1
 _FIX = "Give a report.json of `openexpose evaluate --out`."
 
 
-def report_tables(report: Report, rows: Sequence[Row]) -> list[Table]:
-    """All tables of a report in reading order, the main one first."""
-    return summary_tables(report, rows) + entry_tables(report)
-
-
-def summary_tables(report: Report, rows: Sequence[Row]) -> list[Table]:
-    """All tables but those of single joints and landmarks."""
-    tables = [main_table(report, rows), derived_table(report), published_table(report, rows), timing_table(report)]
+def first_tables(report: Report, rows: Sequence[Row]) -> list[Table]:
+    """What a reader wants first: the numbers that matter."""
+    tables = short_table(report, rows), derived_table(report, essential_names(report))
     return [table for table in tables if table is not None]
 
 
-def format_markdown(report: Report, rows: Sequence[Row] | None = None, *, entries: bool = True) -> str:
-    """The report as Markdown with aligned columns, as the terminal prints it.
+def beside_tables(report: Report, rows: Sequence[Row]) -> list[Table]:
+    """What belongs beside the numbers that matter: seconds, and what others published."""
+    return [table for table in (timing_table(report), published_table(report, rows)) if table is not None]
+
+
+def detail_tables(report: Report, rows: Sequence[Row]) -> list[Table]:
+    """Everything: all metrics in all groups, and single joints and landmarks."""
+    tables = [full_table(report, rows), derived_table(report), *entry_tables(report)]
+    return [table for table in tables if table is not None]
+
+
+def not_measured(report: Report, rows: Sequence[Row]) -> list[str]:
+    """Plain sentences on what has no number: subjects, and whole metrics."""
+    absent = absent_names(report, rows)
+    return skipped_lines(report) + ([f"No number at all of: {'; '.join(absent)}."] if absent else [])
+
+
+def format_markdown(report: Report, rows: Sequence[Row] | None = None, *, details: bool = True) -> str:
+    """The report as Markdown with aligned columns, the numbers that matter first.
 
     Args:
         report: what was measured.
         rows: its :func:`~openexpose.evaluation.report.rows.report_rows`, if they are known already.
-        entries: with the tables of single joints and landmarks.
+        details: with all metrics and groups, single joints, and what each metric means. The terminal goes without.
     """
     rows = report_rows(report) if rows is None else rows
-    lines = [f"# {report.title}", "", headline(report), "", *(f"- {note}" for note in report.notes), ""]
-    first, *others = report_tables(report, rows) if entries else summary_tables(report, rows)
-    lines += [markdown_table(first), "", "## Not measured", "", *skipped_lines(report), ""]
-    for table in others:
+    lines = [f"# {report.title}", "", headline(report), ""]
+    for table in first_tables(report, rows):
+        lines += [*([f"## {table.title}", ""] if len(lines) > 4 else []), markdown_table(table), ""]
+    lines += ["## Not measured", "", *not_measured(report, rows), ""]
+    for table in beside_tables(report, rows):
         lines += [f"## {table.title}", "", markdown_table(table), ""]
-    lines += ["## How the numbers are made", "", *(f"- {line}" for line in definitions(report))]
-    return "\n".join(lines) + "\n"
+    lines += ["## How it was measured", "", *(f"- {note}" for note in report.notes), ""]
+    if details:
+        for table in detail_tables(report, rows):
+            lines += [f"## {table.title}", "", markdown_table(table), ""]
+        lines += ["## What the metrics mean", "", *(f"- {line}" for line in definitions(report)), ""]
+    return "\n".join(lines)
 
 
 def headline(report: Report) -> str:
-    """One sentence: which protocol, data and systems, on how many of how many subjects."""
-    parts = [f"{result.system} on {report.subjects - len(_lost(report, result))}" for result in report.results]
-    measured = "; ".join(parts)
+    """One sentence: which protocol and data, and how many of how many subjects each system was measured on."""
+    parts = [f"{result.system} {measured_count(report, result)}" for result in report.results]
     return (
-        f"Protocol {report.protocol}, data '{report.data}', {report.subjects} subjects; measured: {measured} of them."
+        f"Protocol {report.protocol}, data '{report.data}'. Measured of {report.subjects} subjects: {'; '.join(parts)}."
     )
-
-
-def _lost(report: Report, result: Result) -> set[str]:
-    return set(report.skipped) | set(result.skipped)
 
 
 def markdown_table(table: Table) -> str:
@@ -246,4 +260,6 @@ def write_report(report: Report, cases: Sequence[Case], out: str | Path) -> None
         file = io.BytesIO()
         Image.fromarray(sheet(worst)).save(file, "jpeg", quality=85)
         write_whole(out / "worst.jpg", file.getvalue())
+    else:
+        (out / "worst.jpg").unlink(missing_ok=True)  # of an earlier run
     write_whole(out / "index.html", format_page(report, drawn, rows).encode())
