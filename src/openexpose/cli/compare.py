@@ -15,8 +15,8 @@ class Compare:
     """Compare reports of `openexpose evaluate --out` on the same data, subject by subject: progress, or noise?
 
     Every later run is compared with the first: by how much it is better in each metric, with a 95 % interval, over the
-    subjects that both measured. One report with several systems is several runs. Reports of other protocols or data are
-    refused.
+    subjects that both measured. Of several reports the main systems are compared, of one report all its systems.
+    Reports of other protocols or data are refused.
     """
 
     reports: Annotated[

@@ -203,7 +203,9 @@ def _run(protocol: Protocol, system: System, subjects: Sequence[Subject]) -> Res
             _add(result, protocol, subject, None)
     if len(result.skipped) == len(subjects):
         reason = next(iter(result.skipped.values()), "nothing that it could be asked about")
-        raise InputError(f"not one usable answer of {system.name} (the first: {reason})", "answers about the subjects")
+        raise InputError(
+            f"not one usable answer of {system.name}", "answers about the subjects", f"The first: {reason}"
+        )
     if protocol.finish is not None:
         protocol.finish(result)
     return result

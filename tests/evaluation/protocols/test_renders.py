@@ -159,6 +159,9 @@ def test_people_shards(tmp_path: Path) -> None:
 def test_bad_input_is_told(tmp_path: Path, testset: Protocol) -> None:
     with pytest.raises(InputError, match="without people shards"):
         protocol(tmp_path, tables=TABLES)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="synth --preset test` again"):
+        protocol(tmp_path, tables=TABLES)
     write_testset(tmp_path)
     with pytest.raises(InputError, match="the split 'val' of test-v1"):
         protocol(tmp_path, tables=TABLES, split="val")

@@ -53,6 +53,13 @@ def test_few_pairs_give_no_verdict():
     assert set(verdicts(compare_reports([one(1.0, 1), few], ["a", "b"])).values()) == {"too few subjects"}
 
 
+def test_of_several_reports_the_main_systems_are_compared():
+    both = made.full_report()
+    comparison = compare_reports([both, both], ["old", "new"])
+    main = both.results[0].system
+    assert comparison.names == [f"old/{main}", f"new/{main}"]
+
+
 def test_systems_of_one_report_are_runs():
     comparison = compare_reports([made.full_report()], ["a"])
     assert comparison.names == ["openexpose", "openexpose, body only"]

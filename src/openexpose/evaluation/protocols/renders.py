@@ -132,6 +132,9 @@ def _testset_people(folder: Path) -> list[_Person]:
 
 
 def _shard_people(folder: Path, split: str) -> list[_Person]:
+    if (folder / "images").is_dir() and not any(folder.glob("people-*.npz")):
+        fix = "Run `openexpose synth --preset test` again: it goes on where it was."
+        raise InputError(f"'{folder}' without {_TRUTH}", "a finished test set, or shards of people", fix)
     from openexpose.data.synthetic import read_rendered_people  # brings OpenCV
 
     return [

@@ -78,7 +78,7 @@ class Comparison:
 
 
 def compare_reports(reports: Sequence[Report], names: Sequence[str]) -> Comparison:
-    """Compare every system of the reports with the first system of the first one.
+    """Compare the main systems of several reports with the first one's, or the systems of one report with its main one.
 
     Args:
         reports: of one protocol on one data set.
@@ -116,16 +116,16 @@ def _check_metrics(report: Report, first: Report, name: str) -> None:
 
 
 def _runs(reports: Sequence[Report], names: Sequence[str]) -> Iterator[Result]:
-    """All systems, renamed where several are called the same."""
-    times = Counter(result.system for report in reports for result in report.results)
-    labels = [
-        f"{name}/{result.system}" for report, name in zip(reports, names, strict=True) for result in report.results
-    ]
-    repeated = Counter(labels)
-    results = [result for report in reports for result in report.results]
-    for k, (label, result) in enumerate(zip(labels, results, strict=True)):
-        unique = label if repeated[label] == 1 else f"{label} ({k + 1})"
-        yield replace(result, system=unique if times[result.system] > 1 else result.system)
+    """The systems of the only report, or the main system of each; renamed where several are called the same."""
+    if len(reports) == 1:
+        yield from reports[0].results
+        return
+    times = Counter(report.results[0].system for report in reports)
+    repeated = Counter(names)
+    for k, (report, name) in enumerate(zip(reports, names, strict=True)):
+        main = report.results[0]
+        label = f"{name} ({k + 1})" if repeated[name] > 1 else name
+        yield replace(main, system=main.system if times[main.system] == 1 else f"{label}/{main.system}")
 
 
 def _differences(report: Report, first: Result, later: Result) -> Iterator[Difference]:
