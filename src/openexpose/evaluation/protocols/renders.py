@@ -7,9 +7,9 @@ the free body; boxes and focal length are given.
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
 from openexpose.body.mesh import keypoints, posed_mesh
@@ -21,7 +21,10 @@ from openexpose.evaluation.protocols.whole import WHOLE_METRICS, Truth, measure_
 from openexpose.evaluation.record import Measured, Mesh, Prediction, Protocol, Subject
 from openexpose.evaluation.tables import REGRESSED_NAMES, Tables
 from openexpose.geometry.camera import project_perspective
-from openexpose.synth.testset import NAME, PEOPLE, SEEN_PARTS, check_body, from_truth, seen_parts
+from openexpose.synth.testset import NAME, PEOPLE, SEEN_PARTS, TruePerson, check_body, from_truth, seen_parts
+
+if TYPE_CHECKING:
+    from openexpose.data.synthetic import RenderedPerson
 
 Array = np.ndarray
 
@@ -41,20 +44,12 @@ _FOCAL_NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    """A picture and its truth in the camera frame."""
+    """A picture, its truth in the camera frame, and whether the border cuts the person (None: not known)."""
 
     name: str
     image: Path | bytes
-    image_size: tuple[int, int]
-    box_xyxy_px: Float[Array, "4"]
-    focal_px: float
-    pose: Float[Array, "55 3 3"]
-    betas: Float[Array, "b"]
-    expression: Float[Array, "e"]
-    transl: Float[Array, "3"]
-    visibility: UInt8[Array, "144"]
+    truth: "TruePerson | RenderedPerson"
     truncated: bool | None
-    """None: not known."""
 
 
 def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protocol:
@@ -75,7 +70,7 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
     if testset and split not in (None, "test", "all"):
         raise InputError(f"the split '{split}' of {NAME}", "no split: it is one piece")
     people = _testset_people(data) if testset else _shard_people(data, split or "val")
-    first = people[0]
+    first = people[0].truth
     model = load_body_model(num_betas=len(first.betas), num_expression=len(first.expression))
     subjects = [_subject(person, model) for person in people]
     truncated = {person.name: person.truncated for person in people}
@@ -123,12 +118,8 @@ def _testset_people(folder: Path) -> list[_Person]:
     check_body(load_body_model())
     people = [frozen.person(k) for k in range(count)]
     return [
-        _Person(
-            f"{NAME}/{p.name}", folder / "images" / f"{p.name}.jpg", p.image_size, p.box_xyxy_px, p.focal_px,
-            p.pose, p.betas, p.expression, p.transl, p.visibility, p.truncation != "whole",
-        )
-        for p in people
-    ]  # fmt: skip
+        _Person(f"{NAME}/{p.name}", folder / "images" / f"{p.name}.jpg", p, p.truncation != "whole") for p in people
+    ]
 
 
 def _shard_people(folder: Path, split: str) -> list[_Person]:
@@ -137,36 +128,30 @@ def _shard_people(folder: Path, split: str) -> list[_Person]:
         raise InputError(f"'{folder}' without {_TRUTH}", "a finished test set, or shards of people", fix)
     from openexpose.data.synthetic import read_rendered_people  # brings OpenCV
 
-    return [
-        _Person(
-            p.name, p.jpeg, p.image_size, p.box_xyxy_px, p.focal_px,
-            p.pose, p.betas, p.expression, p.transl, p.visibility, None,
-        )
-        for p in read_rendered_people(folder, split)
-    ]  # fmt: skip
+    return [_Person(p.name, p.jpeg, p, None) for p in read_rendered_people(folder, split)]
 
 
 def _subject(person: _Person, model: BodyModel) -> Subject:
-    batch = person.pose[None], person.betas[None], person.expression[None]
-    joints = keypoints(model, *batch)[0].astype(float) + person.transl
-    spots = project_perspective(joints[None], person.focal_px, np.array(person.image_size) / 2)[0]
+    true = person.truth
+    joints = keypoints(model, true.pose[None], true.betas[None], true.expression[None])[0].astype(float) + true.transl
+    spots = project_perspective(joints[None], true.focal_px, np.array(true.image_size) / 2)[0]
     return Subject(
         name=person.name,
         group=_NAME,
         image=person.image,
-        box_xyxy_px=person.box_xyxy_px,
-        focal_px=person.focal_px,
-        keypoints_px={"all": np.concatenate([spots, (person.visibility > 0)[:, None]], 1)},
+        box_xyxy_px=true.box_xyxy_px,
+        focal_px=true.focal_px,
+        keypoints_px={"all": np.concatenate([spots, (true.visibility > 0)[:, None]], 1)},
         joints_m=np.concatenate([joints, joints[INDEX["head"]][None]]),
         joint_names=(*KEYPOINT_NAMES, _HEAD_TOP),
-        mesh=partial(_mesh, person, model),
-        seen=seen_parts(person.visibility),
+        mesh=partial(_mesh, true, model),
+        seen=seen_parts(true.visibility),
     )
 
 
-def _mesh(person: _Person, model: BodyModel) -> Mesh:
-    posed = posed_mesh(model, person.pose[None], person.betas[None], person.expression[None])
-    return Mesh(posed.vertices[0] + person.transl, model.faces)
+def _mesh(true: "TruePerson | RenderedPerson", model: BodyModel) -> Mesh:
+    posed = posed_mesh(model, true.pose[None], true.betas[None], true.expression[None])
+    return Mesh(posed.vertices[0] + true.transl, model.faces)
 
 
 def _with_joints(prediction: Prediction, tables: Tables) -> Prediction:
