@@ -26,8 +26,6 @@ from openexpose.synth.testset import NAME, PEOPLE, SEEN_PARTS, TruePerson, check
 if TYPE_CHECKING:
     from openexpose.data.synthetic import RenderedPerson
 
-Array = np.ndarray
-
 SEEN, WHOLE, CUT = "part seen", "whole in the picture", "cut by the border"
 """Further rows: people of whom the part can be seen; people in the picture as a whole, and others."""
 _NAME = "renders"
