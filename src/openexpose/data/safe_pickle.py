@@ -37,22 +37,22 @@ def load_pickle(source: Path | IO[bytes], name: str = "") -> Any:
     except OSError as error:
         raise InputError(f"{called}, which cannot be read ({error.strerror})", expected) from None
     try:
-        return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except _ForbiddenError as error:
+        return ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    except ForbiddenError as error:
         fix = "Pickles can run programs; this one was not run. Ask its author for an npz file."
         raise InputError(f"{called}, a pickle that wants {error}", expected, fix) from None
     except Exception as error:  # damaged pickles raise nearly everything
         raise InputError(f"{called}, which does not read as a pickle ({error})", expected) from None
 
 
-class _ForbiddenError(Exception):
+class ForbiddenError(Exception):
     """The pickle names something that is neither an array nor a plain container."""
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """What pickles of protocol 2 call to make bytes, for the one encoding that they use."""
     if encoding not in ("latin1", "latin-1"):
-        raise _ForbiddenError(f"the encoding {encoding!r}")
+        raise ForbiddenError(f"the encoding {encoding!r}")
     return text.encode("latin1")
 
 
@@ -130,7 +130,7 @@ _OBJECT = object()  # stands for the class object, which old pickles name but mu
 def _make_sparse(kind: Any, base: object, state: object) -> SparseMatrix:
     """How protocols 0 and 1 make an object."""
     if kind not in _SPARSE.values() or base is not _OBJECT or state is not None:
-        raise _ForbiddenError(f"an object of the kind {kind}")
+        raise ForbiddenError(f"an object of the kind {kind}")
     made: SparseMatrix = kind()
     return made
 
@@ -143,14 +143,14 @@ _ARRAY = object()  # stands for numpy.ndarray, which pickles name but must not c
 def _reconstruct(kind: object, shape: tuple[int, ...], code: bytes | str) -> np.ndarray:
     """An empty array, whose content the pickle sets next."""
     if kind is not _ARRAY:
-        raise _ForbiddenError(f"an array of the kind {kind}")
+        raise ForbiddenError(f"an array of the kind {kind}")
     return np.ndarray.__new__(np.ndarray, shape, code.decode() if isinstance(code, bytes) else code)
 
 
 def _scalar(dtype: np.dtype, content: bytes | str) -> Any:
     """A numpy number from its bytes."""
     if dtype.hasobject:
-        raise _ForbiddenError("a scalar of objects")
+        raise ForbiddenError("a scalar of objects")
     raw = content.encode("latin1") if isinstance(content, str) else content
     return np.frombuffer(raw, dtype, 1)[0]
 
@@ -186,14 +186,16 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _ArraysOnly(pickle.Unpickler):
+class ArraysOnly(pickle.Unpickler):
+    """An unpickler that raises :class:`ForbiddenError` at the first name that is neither array nor plain container."""
+
     def find_class(self, module: str, name: str) -> Any:
         """Only what plain arrays and containers need."""
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise _ForbiddenError(f"'{module}.{name}'") from None
+            raise ForbiddenError(f"'{module}.{name}'") from None
 
     def persistent_load(self, pid: Any) -> Any:
         """No outside objects."""
-        raise _ForbiddenError(f"the outside object {pid!r}")
+        raise ForbiddenError(f"the outside object {pid!r}")

@@ -40,7 +40,7 @@ def read_frame(path: Path) -> dict[str, list[Any]]:
         raise InputError(f"'{path}', which cannot be read ({error.strerror})", _EXPECTED) from None
     try:
         table = _FrameUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except safe_pickle._ForbiddenError as error:
+    except safe_pickle.ForbiddenError as error:
         raise InputError(f"'{path}', a pickle that wants {error}", _EXPECTED, _FIX) from None
     except Exception as error:  # damaged pickles raise nearly everything
         raise InputError(f"'{path}', which does not read as a pickle ({error})", _EXPECTED) from None
@@ -135,7 +135,7 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _FrameUnpickler(safe_pickle._ArraysOnly):
+class _FrameUnpickler(safe_pickle.ArraysOnly):
     def find_class(self, module: str, name: str) -> Any:
         """Stand-ins for what tables need; otherwise only plain arrays and containers."""
         stand_in = _STAND_INS.get((module, name))
