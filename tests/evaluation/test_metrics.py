@@ -212,3 +212,19 @@ def test_landmarks_in_another_unit_than_their_mesh_are_refused() -> None:
     flat, faces, marks = face_mesh()
     with pytest.raises(InputError, match="metres"):
         metrics.scan_distances(flat, marks, flat, faces, 1000.0 * marks)
+
+
+def test_a_surface_finds_back_to_points_that_correspond_to_nothing() -> None:
+    rng = np.random.default_rng(6)
+    grid = np.stack(np.meshgrid(np.arange(12.0), np.arange(12.0), indexing="ij"), -1).reshape(-1, 2)
+    vertices = np.c_[grid, 2.0 * np.sin(grid[:, 0] / 2.0) + np.cos(grid[:, 1] / 1.5) + 0.1 * grid[:, 0] ** 1.5]
+    corner = np.add.outer(12 * np.arange(11), np.arange(11)).ravel()
+    faces = np.concatenate([np.c_[corner, corner + 12, corner + 1], np.c_[corner + 1, corner + 12, corner + 13]])
+    weights = rng.dirichlet(np.ones(3), 3000)
+    points = np.einsum("nk,nkd->nd", weights, vertices[faces[rng.integers(len(faces), size=3000)]])
+    turn = Rotation.from_rotvec([0.05, -0.08, 0.1]).as_matrix()
+    found = metrics.surface_similarity((vertices - 3.0) @ turn.T / 1.3 + 5.0, faces, points)
+    back = found((vertices - 3.0) @ turn.T / 1.3 + 5.0)
+    assert metrics.joint_errors(back, vertices).mean() < 0.05  # of a surface 11 wide
+    with pytest.raises(InputError, match="coincide"):
+        metrics.surface_similarity(vertices, faces, np.ones((5, 3)))

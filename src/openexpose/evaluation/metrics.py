@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from openexpose.errors import InputError
 from openexpose.evaluation.closest import SurfaceIndex
-from openexpose.geometry.procrustes import align_similarity, find_similarity
+from openexpose.geometry.procrustes import Similarity, align_similarity, find_similarity
 
 Array = np.ndarray
 Points = Float[Array, "n 3"]
@@ -29,7 +29,8 @@ STIRLING_LANDMARKS = (
 STIRLING_RADIUS = 1.2
 """Extent of the measured face in Feng et al. 2018 (see :func:`scan_distances`); the NoW benchmark has 1.4."""
 
-
+ICP_POINTS = 2000
+_ICP_STEPS = 100
 _OTHER_UNIT = 300.0
 """No two people, hands or faces differ by such a factor in size: their units do."""
 
@@ -120,6 +121,38 @@ def f_score(pred: Points, true: Float[Array, "m 3"], threshold: float) -> float:
     precision = float((cKDTree(true).query(pred)[0] < threshold).mean())
     recall = float((cKDTree(pred).query(true)[0] < threshold).mean())
     return 2.0 * precision * recall / (precision + recall) if precision + recall > 0.0 else 0.0
+
+
+def surface_similarity(
+    vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], points: Float[Array, "n 3"]
+) -> Similarity:
+    """The similarity that lays a surface on points of which none is known to correspond (iterative closest points).
+
+    It starts from equal middles and sizes with the axes as they are, so that both sides must stand in about the same
+    way; at most ``ICP_POINTS`` of the points are used, spread over all.
+
+    Args:
+        vertices, faces: the surface.
+        points: what it is laid on, same unit and axes.
+
+    Raises:
+        InputError: no triangles, or points without extent.
+    """
+    some = points[np.linspace(0, len(points) - 1, min(len(points), ICP_POINTS)).astype(int)]
+    spread = [float(np.linalg.norm(side - side.mean(0), axis=1).mean()) for side in (vertices, some)]
+    if min(spread) <= 0.0:
+        raise InputError("points that all coincide", "a surface and points with extent")
+    scale = spread[1] / spread[0]
+    found = Similarity(scale, np.eye(3), some.mean(0) - scale * vertices.mean(0))
+    surface, before = SurfaceIndex(vertices, faces), np.inf
+    for _ in range(_ICP_STEPS):
+        there = (some - found.translation) @ found.rotation / found.scale  # the points in the surface's own frame
+        distances, nearest, _ = surface.closest(there)
+        error = found.scale * float(distances.mean())
+        if error > before * (1.0 - 1e-4):
+            break
+        before, found = error, find_similarity(nearest, some)
+    return found
 
 
 def scan_distances(

@@ -65,6 +65,9 @@ def _whole_metrics() -> Iterator[Metric]:
     )
     yield Metric("P2S mean", "mm", f"Mean {surface}.")
     yield Metric("P2S median", "mm", f"Median over each subject's vertices of the {surface}; then the subjects' mean.")
+    nearest = "the same, the predicted surface laid on the true vertices by iterative closest points: for bare meshes"
+    yield Metric("P2S mean, ICP", "mm", f"Mean of {nearest} of which neither joints nor vertices correspond.")
+    yield Metric("P2S median, ICP", "mm", f"Median of {nearest}; flatters, because nothing holds part on part.")
     for name, threshold in F_THRESHOLDS_M.items():
         near = f"{threshold * _MM:.0f} mm"
         how = (
@@ -141,7 +144,7 @@ def measure_whole(
             values[f"PA-MPJPE {name}"] = compute.procrustes_errors(*hand)
     if vertices is not None:
         values |= _vertex_values(vertices, sides.with_mesh().pelvis() if "PVE" in wanted else None, wanted)
-    if surface and wanted & {"P2S mean", "P2S median"}:
+    if surface and wanted & {"P2S mean", "P2S median", "P2S mean, ICP", "P2S median, ICP"}:
         values |= _surface_values(sides.with_mesh(), vertices)
     found = {name: _MM * np.atleast_1d(value) for name, value in values.items()}
     if vertices is not None:
@@ -267,19 +270,22 @@ def _vertex_values(vertices: CommonVertices, pelvis: Pair | None, wanted: set[st
 
 def _surface_values(sides: _Sides, vertices: CommonVertices | None) -> Values:
     predicted, true, faces = sides.prediction.mesh, sides.truth.mesh, sides.faces()
+    if predicted is None or true is None or faces is None:
+        return {}
     body, limbs = sides.body()
     similarity = _surface_similarity(predicted, true, body or limbs, vertices)
-    if predicted is None or true is None or faces is None or similarity is None:
-        return {}
+    how = "" if similarity is not None else ", ICP"
+    if similarity is None:
+        similarity = compute.surface_similarity(predicted.vertices_m, faces, true.vertices_m)
     distances = SurfaceIndex(similarity(predicted.vertices_m), faces).distances(true.vertices_m)
-    return {"P2S mean": distances.mean(), "P2S median": np.median(distances)}
+    return {f"P2S mean{how}": distances.mean(), f"P2S median{how}": np.median(distances)}
 
 
 def _surface_similarity(
-    predicted: Mesh | None, true: Mesh | None, joints: Pair | None, vertices: CommonVertices | None
+    predicted: Mesh, true: Mesh, joints: Pair | None, vertices: CommonVertices | None
 ) -> Similarity | None:
-    """From all vertices of one topology; else from the joints; else from the vertices that correspond."""
-    one = predicted is not None and true is not None and len(predicted.vertices_m) == len(true.vertices_m)
+    """From all vertices of one topology; else from the joints; else from the vertices that correspond; else None."""
+    one = len(predicted.vertices_m) == len(true.vertices_m)
     if vertices is not None and (one or joints is None):
         return find_similarity(vertices.predicted_m, vertices.true_m)
     return None if joints is None else find_similarity(*joints)

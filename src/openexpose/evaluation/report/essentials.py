@@ -9,7 +9,7 @@ _SETS = ("all", "body", "left hand", "right hand", "face")
 _WHOLE = (
     *(f"PA-V2V {part}" for part in _SETS),
     *("PA-MPJPE body", "PA-MPJPE 12 limb joints", "PA-MPJPE left hand", "PA-MPJPE right hand"),
-    *("P2S mean", "P2S median"),
+    *("P2S mean", "P2S median", "P2S mean, ICP", "P2S median, ICP"),
 )
 ESSENTIAL: dict[str, tuple[str, ...]] = {
     "renders": _WHOLE,
@@ -93,5 +93,6 @@ def absent_names(report: Report, rows: Sequence[Row]) -> list[str]:
     """Metrics that a report should begin with, and that no system has any value of."""
     present = {row.metric.name for row in rows} | {d.metric for result in report.results for d in result.derived}
     instead = {f"{kind} body": f"{kind} 12 limb joints" for kind in ("MPJPE", "PA-MPJPE")}
+    instead |= {f"P2S {kind}": f"P2S {kind}, ICP" for kind in ("mean", "median")}
     instead |= {there: name for name, there in instead.items()}
     return [name for name in essential_names(report) if name not in present and instead.get(name) not in present]
