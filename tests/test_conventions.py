@@ -203,7 +203,7 @@ def test_a_hand_is_certain_only_as_the_hand_of_its_side() -> None:
 
 def test_losses_vanish_at_the_truth_and_only_there(body: BodyModel) -> None:
     torch = pytest.importorskip("torch")
-    from openexpose.losses import LossWeights, PartTarget, part_loss
+    from openexpose.losses import LossWeights, PartTarget, SkinMotion, part_loss, skin_factor
     from openexpose.nets.body_layer import BodyLayer
     from openexpose.nets.decode import decode as torch_decode
 
@@ -216,7 +216,8 @@ def test_losses_vanish_at_the_truth_and_only_there(body: BodyModel) -> None:
     projected = truth.camera[:, None, :1] * (points[..., :2] + truth.camera[:, None, 1:])
     seen = torch.ones(points.shape[:2])
     target = PartTarget(truth.pose, truth.betas, truth.expression, points, projected, seen, truth.camera)
-    arguments = target, list(HAND.pose_slots), torch.ones(len(points_of)), LossWeights()
+    skin = SkinMotion(*(skin_factor(torch.tensor(d)) for d in (body.shape_dirs, body.expression_dirs)))
+    arguments = target, list(HAND.pose_slots), torch.ones(len(points_of)), LossWeights(), skin
     assert all(float(term) == pytest.approx(0, abs=1e-5) for term in part_loss(truth, points, *arguments).values())
     terms = part_loss(other, others, *arguments)
     assert all(float(term) > 1e-3 for name, term in terms.items() if name != "expression")

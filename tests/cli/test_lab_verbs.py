@@ -99,14 +99,6 @@ def test_bundle(calls) -> None:
     assert calls.options == {"name": None, "trunks": Path("t"), "body_model": None}
 
 
-def test_synth(calls, capsys) -> None:
-    calls.record("openexpose.synth.dataset.synth", iter([Path("a"), Path("b")]))
-    assert main(["synth", "--preset", "hands", "--count", "20", "--shard-size", "10", "--out", "o", "--seed", "7"]) == 0
-    job, out = calls.args
-    assert (job.kind, job.count, job.shard_size, job.seed, out) == ("hands", 20, 10, 7, Path("o"))
-    assert "20 pictures in 2 shards" in capsys.readouterr().out
-
-
 def test_a_negative_seed_is_one_sentence(tmp_path: Path, capsys) -> None:
     assert main(["synth", "--preset", "body", "--count", "1", "--out", str(tmp_path), "--seed", "-1"]) == 2
     assert capsys.readouterr().err == "openexpose: seed -1; expected a seed of 0 or more\n"

@@ -6,13 +6,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from openexpose.losses import LossWeights, PartTarget, coefficient_loss, part_loss, rotation_loss, weighted_l1
+from openexpose.losses import (
+    LossWeights,
+    PartTarget,
+    SkinMotion,
+    coefficient_loss,
+    part_loss,
+    rotation_loss,
+    skin_factor,
+    weighted_l1,
+)
 from openexpose.nets.decode import Decoded, sixd_to_matrix
 
 COUNT, POINTS = 2, 4
 SLOTS = [0, 22, 40]
 WEIGHTS = LossWeights(rotation=2.0, points=3.0, projected=5.0, betas=7.0, expression=11.0, camera=13.0)
 IMPORTANCE = torch.tensor([1.0, 0.1, 0.5, 2.0], dtype=torch.float64)
+DIRECTIONS = 1e-3 * torch.randn(50, 3, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+"""Of fifty vertices: ten of shape, twenty of expression, metres."""
+SKIN = SkinMotion(skin_factor(DIRECTIONS[..., :10]), skin_factor(DIRECTIONS[..., 10:]))
 
 
 def case(seed: int = 0) -> tuple[Decoded, Tensor, PartTarget]:
@@ -36,7 +48,7 @@ def case(seed: int = 0) -> tuple[Decoded, Tensor, PartTarget]:
 
 
 def terms(answer: Decoded, points: Tensor, target: PartTarget) -> dict[str, Tensor]:
-    return part_loss(answer, points, target, SLOTS, IMPORTANCE, WEIGHTS)
+    return part_loss(answer, points, target, SLOTS, IMPORTANCE, WEIGHTS, SKIN)
 
 
 def test_rotation_loss_is_the_mean_squared_frobenius_distance() -> None:
@@ -72,10 +84,20 @@ def test_weighted_l1_is_the_weighted_mean_of_l1_distances() -> None:
     assert float(weighted_l1(points, target.points, 0 * weight)) == 0.0, "nothing to see is no error, and no NaN"
 
 
-def test_coefficient_loss_is_the_mean_squared_error() -> None:
+def test_coefficient_loss_is_how_far_the_skin_moves() -> None:
     answer, _, target = case()
-    errors = [(float(answer.betas[n, c]) - float(target.betas[n, c])) ** 2 for n in range(COUNT) for c in range(10)]
-    assert float(coefficient_loss(answer.betas, target.betas)) == pytest.approx(sum(errors) / len(errors))
+    moved = 1000.0 * (DIRECTIONS[..., :10] @ (answer.betas - target.betas).T)
+    expected = moved.square().sum(1).mean(0).sqrt().mean()
+    torch.testing.assert_close(coefficient_loss(answer.betas, target.betas, SKIN.betas), expected, rtol=1e-2, atol=0.0)
+
+
+def test_coefficients_that_move_nothing_cost_nothing() -> None:
+    still = DIRECTIONS[..., :10].clone()
+    still[..., 3] = 0.0
+    target = case()[2]
+    other = target.betas.clone()
+    other[:, 3] += 5.0
+    assert float(coefficient_loss(other, target.betas, skin_factor(still))) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_terms_of_a_part() -> None:
@@ -95,8 +117,8 @@ def test_the_terms_of_a_part() -> None:
         "rotation": 2.0 * float(rotation_loss(answer.pose[:, SLOTS], target.pose[:, SLOTS])),
         "points": 3.0 * deep / (COUNT * float(IMPORTANCE.sum())),
         "projected": 5.0 * flat / weight,
-        "betas": 7.0 * float(coefficient_loss(answer.betas, target.betas)),
-        "expression": 11.0 * float(coefficient_loss(answer.expression, target.expression)),
+        "betas": 7.0 * float(coefficient_loss(answer.betas, target.betas, SKIN.betas)),
+        "expression": 11.0 * float(coefficient_loss(answer.expression, target.expression, SKIN.expression)),
         "camera": 13.0 * log / COUNT,
     }
     assert {name: float(value) for name, value in got.items()} == pytest.approx(expected)
@@ -134,7 +156,7 @@ def test_gradients() -> None:
 
     def loss(pose: Tensor, betas: Tensor, expression: Tensor, camera: Tensor, points: Tensor) -> tuple[Tensor, ...]:
         answer = Decoded(pose, betas, expression, camera)
-        return tuple(part_loss(answer, points, whole, [0, 1, 2], IMPORTANCE, WEIGHTS).values())
+        return tuple(part_loss(answer, points, whole, [0, 1, 2], IMPORTANCE, WEIGHTS, SKIN).values())
 
     assert torch.autograd.gradcheck(loss, inputs)
 

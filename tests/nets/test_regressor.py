@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from openexpose.nets.regressor import Evidence, IterativeRegressor, Width
+from openexpose.nets.regressor import Evidence, IterativeRegressor, Width, canonical
 from openexpose.nets.trunk import TrunkOutput
 
 SIZE, LANDMARKS, FEATURES = 12, 4, 5
@@ -79,3 +79,22 @@ def test_evidence_is_standardised_and_clipped() -> None:
     torch.testing.assert_close(read.std(0), torch.ones(raw.shape[1]), atol=1e-4, rtol=0)
     wild = Evidence(raw.mean(0) - 1e3, raw.std(0)).eval()(seen(50))
     torch.testing.assert_close(wild, torch.full_like(wild, 6.0))
+
+
+def test_canonical_landmarks_do_not_know_where_the_head_is_nor_how_it_is_turned() -> None:
+    generator = torch.Generator().manual_seed(0)
+    face = torch.randn(2, 478, 3, generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
+    turn = turn * torch.linalg.det(turn)
+    moved = 2.5 * face @ turn.T + torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    torch.testing.assert_close(canonical(moved), canonical(face))
+    torch.testing.assert_close(canonical(face).norm(dim=-1).mean(1), torch.ones(2, dtype=torch.float64))
+    mirrored = face * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    assert float((canonical(mirrored) - canonical(face)).abs().max()) > 0.1
+
+
+def test_canonical_landmarks_are_evidence_where_asked_for() -> None:
+    face = TrunkOutput(torch.zeros(2, 5), torch.randn(2, 478, 3), torch.ones(2, 478), None, torch.ones(2))
+    plain, more = Evidence.raw(face), Evidence.raw(face, True)
+    torch.testing.assert_close(more[:, : plain.shape[1]], plain)
+    torch.testing.assert_close(more[:, plain.shape[1] :], canonical(face.landmarks).flatten(1))

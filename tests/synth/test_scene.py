@@ -1,110 +1,132 @@
-"""Labels obey their laws: the body layer reproduces them, cameras project them, mirrored hands are right hands."""
+"""Laws of photos: cameras project the labels, the body model reproduces them, what is called visible can be seen."""
+
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from openexpose.body.keypoints import IBUG68, LEFT_HAND21, PARTS, RIGHT_HAND21
+from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, RIGHT_HAND21
 from openexpose.body.mesh import posed_mesh
-from openexpose.geometry.camera import fit_weak
-from openexpose.synth.person import HEAD, sample_person
-from openexpose.synth.scene import PEOPLE_PX, VISIBLE, sample_body, sample_face_crop, sample_hands, sample_whole_person
-from openexpose.synth.view import attention_view, body_view, face_view, hand_view
+from openexpose.people import zero_pose
+from openexpose.synth.person import HEAD
+from openexpose.synth.photo import HIDDEN, OCCLUDED, SUBJECT_LABELS, VISIBLE, Photo, Subject
+from openexpose.synth.scene import sample_photo
+from openexpose.synth.thing import THING
+
+KINDS = ("body", "hands", "faces", "people")
+COUNTS = {"body": 10, "hands": 10, "faces": 8, "people": 6}
+FOCUS = {"left_hand": LEFT_HAND21, "right_hand": RIGHT_HAND21, "face": IBUG68}
 
 
-def _joints(stage, rotations: dict[int, np.ndarray], betas: np.ndarray, expression: np.ndarray | None = None):
-    pose = np.tile(np.eye(3), (1, 55, 1, 1))
-    for joint, rotation in rotations.items():
-        pose[0, joint] = rotation
-    expression = np.zeros(stage.model.num_expression) if expression is None else expression
-    return posed_mesh(stage.model, pose, betas[None], expression[None]).joints[0]
+@pytest.fixture(scope="module")
+def photos(stage) -> dict[str, list[Photo]]:
+    return {
+        kind: [sample_photo(kind, np.random.default_rng([3, k]), stage) for k in range(COUNTS[kind])] for kind in KINDS
+    }
 
 
-def _check_cameras(sample):
-    points = sample.keypoints_3d + np.array([0, 0, sample.depth_m])
-    root = sample.keypoints_2d - sample.keypoints_3d[:, :2] / (points[:, 2:] * sample.half_side)
-    offset = root * points[:, 2:] * sample.half_side  # where the root stands: the same for every point
-    np.testing.assert_allclose(offset, np.broadcast_to(offset[0], offset.shape), atol=1e-4)
-    camera = sample.camera
-    weak = camera[0] * (sample.keypoints_3d[:, :2] + camera[1:])
-    size = np.ptp(sample.keypoints_2d, 0).max()
-    thickness = np.ptp(points[:, 2]) / points[:, 2].min()
-    assert np.abs(weak - sample.keypoints_2d).mean() < 0.02 * size + 0.25 * thickness * size
-    assert all(np.isfinite(getattr(sample, name)).all() for name in sample.__dataclass_fields__)
-    assert camera[0] > 0
+@pytest.fixture(scope="module")
+def subjects(photos) -> list[tuple[Photo, int, Subject]]:
+    return [(photo, k, s) for kind in KINDS for photo in photos[kind] for k, s in enumerate(photo.people)]
 
 
-def test_body_labels(stage):
-    for seed in range(4):
-        sample = sample_body(np.random.default_rng(seed), stage)
-        joints = posed_mesh(stage.model, sample.pose[None], sample.betas[None], sample.expression[None]).joints[0]
-        np.testing.assert_allclose(joints - joints[0], sample.keypoints_3d, atol=1e-5)
-        _check_cameras(sample)
-        assert sample.image.shape == (256, 256, 3)
+def test_the_camera_projects_the_keypoints(subjects):
+    for photo, _, subject in subjects:
+        shown = subject.keypoints_m @ photo.intrinsics.T
+        assert (shown[:, 2] > 0).all()
+        np.testing.assert_allclose(shown[:, :2] / shown[:, 2:], subject.keypoints_px, atol=1e-6, rtol=1e-9)
 
 
-def test_people_labels(stage):
-    reach, hands = [], []
-    for seed in range(12):
-        sample = sample_whole_person(np.random.default_rng(seed), stage)
-        joints = posed_mesh(stage.model, sample.pose[None], sample.betas[None], sample.expression[None]).joints[0]
-        np.testing.assert_allclose(joints - joints[0], sample.keypoints_3d, atol=1e-5)
-        _check_cameras(sample)
-        assert sample.image.shape == (PEOPLE_PX, PEOPLE_PX, 3)
-        low, high = sample.box_xyxy_px[:2], sample.box_xyxy_px[2:]
-        assert (low >= 0).all() and (high <= PEOPLE_PX).all()
-        seen = (sample.keypoints_2d[sample.visibility == VISIBLE] + 1) * PEOPLE_PX / 2
+def test_the_body_model_gives_the_keypoints(subjects, stage):
+    for _, _, subject in subjects:
+        batch = subject.pose[None], subject.betas[None], subject.expression[None]
+        joints = posed_mesh(stage.model, *batch).joints[0] + subject.transl
+        np.testing.assert_allclose(joints, subject.keypoints_m, atol=2e-4)
+        unit = subject.pose @ np.swapaxes(subject.pose, 1, 2)
+        np.testing.assert_allclose(unit, np.tile(np.eye(3), (55, 1, 1)), atol=1e-5)
+
+
+def test_the_contour_is_that_of_the_head_alone(subjects, stage):
+    for _, _, subject in subjects[::5]:
+        turned = np.eye(3)
+        for joint in (0, *(INDEX[n] for n in ("spine1", "spine2", "spine3", "neck", "head"))):
+            turned = turned @ subject.pose[joint]
+        pose = zero_pose(1)
+        pose[0, 0], pose[0, INDEX["jaw"]] = turned, subject.pose[INDEX["jaw"]]
+        points = posed_mesh(stage.model, pose, subject.betas[None], subject.expression[None]).joints[0]
+        expected = points[IBUG68[:17]] - points[HEAD] + subject.keypoints_m[HEAD]
+        np.testing.assert_allclose(subject.contour_m, expected, atol=2e-4)
+
+
+def test_visible_points_lie_on_the_person(subjects):
+    on, count = 0, 0
+    for photo, number, subject in subjects:
+        height, width = photo.mask.shape
+        seen = subject.visibility == VISIBLE
+        x, y = subject.keypoints_px[seen].astype(int).T
+        assert ((x >= 0) & (x < width) & (y >= 0) & (y < height)).all()
+        mask = photo.mask[y, x]
+        on += int((((mask >> 4) == number) & (mask > 0)).sum())
+        count += len(mask)
+    assert on > 0.9 * count
+
+
+def test_hidden_and_occluded_points_are_behind_something(subjects):
+    for photo, number, subject in subjects:
+        height, width = photo.mask.shape
+        inside = ((subject.keypoints_px >= 0) & (subject.keypoints_px < [width, height])).all(1)
+        assert (subject.visibility[~inside] == HIDDEN).all()
+        behind = inside & (subject.visibility == OCCLUDED)
+        x, y = subject.keypoints_px[behind].astype(int).T
+        assert (photo.depth_m[y, x] < subject.keypoints_m[behind, 2]).all()
+        assert (photo.mask[y, x] >> 4 == number).all() and (photo.mask[y, x] & 15 != THING).all()
+
+
+def test_boxes_hold_the_visible_surface(subjects):
+    for photo, number, subject in subjects:
+        low, high = subject.box_xyxy_px[:2], subject.box_xyxy_px[2:]
+        height, width = photo.mask.shape
+        assert (low >= 0).all() and (high <= [width, height]).all() and (low <= high).all()
+        seen = subject.keypoints_px[subject.visibility == VISIBLE]
         assert ((seen > low - 4) & (seen < high + 4)).all()
-        reach.append((high - low).max() / PEOPLE_PX)
-        hands += [(sample.visibility[PARTS[f"{side}_hand"]] == VISIBLE).mean() > 0.5 for side in ("left", "right")]
-    assert min(reach) > 0.45 and np.median(reach) > 0.6 and np.mean(hands) > 0.4
+        y, x = np.nonzero(((photo.mask >> 4) == number) & (photo.mask > 0) & (photo.mask & 15 != THING))
+        if len(x):
+            assert x.min() >= low[0] and y.min() >= low[1] and x.max() < high[0] and y.max() < high[1]
 
 
-def test_hands_are_right_hands(stage):
-    for seed in range(3):
-        left, right = sample_hands(np.random.default_rng(seed), stage)
-        assert left.is_left and not right.is_left
-        for sample in (left, right):
-            rotations = {21: sample.wrist} | {40 + k: r for k, r in enumerate(sample.fingers)}
-            joints = _joints(stage, rotations, sample.betas)[RIGHT_HAND21]
-            np.testing.assert_allclose(joints - joints[0], sample.keypoints_3d, atol=2e-4)
-            _check_cameras(sample)
-            assert (sample.visibility == VISIBLE).sum() >= 4
+def test_close_ups_show_what_they_are_for(photos):
+    for kind in ("hands", "faces"):
+        for photo in photos[kind]:
+            share = (photo.people[0].visibility[FOCUS[photo.focus]] == VISIBLE).mean()
+            assert photo.image.shape == (256, 256, 3)
+            assert share >= (0.5 if kind == "hands" else 0.3)
+    assert {photo.focus for photo in photos["hands"]} == {"left_hand", "right_hand"}
+    assert all(photo.image.shape == (256, 256, 3) and photo.focus == "body" for photo in photos["body"])
 
 
-def test_face_labels(stage):
-    for seed in range(3):
-        sample = sample_face_crop(np.random.default_rng(seed), stage)
-        rotations = {HEAD: sample.head, 22: sample.jaw, 23: sample.eyes[0], 24: sample.eyes[1]}
-        joints = _joints(stage, rotations, sample.betas, sample.expression)
-        inner = joints[IBUG68[17:]] - joints[HEAD]
-        np.testing.assert_allclose(inner, sample.keypoints_3d[17:], atol=2e-4)
-        _check_cameras(sample)
+def test_people_are_large_enough(photos):
+    tall = []
+    for photo in photos["people"]:
+        height, width = photo.mask.shape
+        assert min(height, width) >= 480 and max(height, width) <= 1200
+        assert photo.depth_m.shape == photo.mask.shape == photo.image.shape[:2]
+        field = 2 * np.degrees(np.arctan(height / (2 * photo.focal_px)))
+        assert 12 <= field <= 85
+        box = photo.people[0].box_xyxy_px
+        tall.append(max(box[2] - box[0], box[3] - box[1]))
+    assert np.median(tall) >= 400
 
 
-def test_the_same_seed_gives_the_same_sample(stage):
-    a, b = (sample_body(np.random.default_rng([5, 1]), stage) for _ in range(2))
-    for name in a.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+def test_the_same_seed_gives_the_same_photo(stage):
+    for kind in KINDS:
+        a, b = (sample_photo(kind, np.random.default_rng([5, 1]), stage) for _ in range(2))
+        for name in ("image", "mask", "depth_m"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+        assert (a.focal_px, a.focus, a.place) == (b.focal_px, b.focus, b.place)
+        for name in SUBJECT_LABELS:
+            np.testing.assert_array_equal(getattr(a.people[0], name), getattr(b.people[0], name))
 
 
-@pytest.mark.parametrize("kind", ["body", "attention", "hand", "face"])
-def test_views_hold_what_they_are_for(stage, kind):
-    rng = np.random.default_rng(11)
-    for _ in range(5):
-        person = sample_person(rng, stage, facing=True)
-        person = person.moved(np.eye(3), np.zeros(3), np.array([0.8, -0.3, 3.0]))
-        view, part = {
-            "body": lambda p: (body_view(p.joints, p.vertices, rng), np.arange(55)),
-            "attention": lambda p: (attention_view(p.joints, "head", rng), PARTS["head"]),
-            "hand": lambda p: (hand_view(p.joints, "left", rng), LEFT_HAND21[:1]),
-            "face": lambda p: (face_view(p.joints, rng), IBUG68),
-        }[kind](person)
-        np.testing.assert_allclose(view.T_view_photo @ view.T_view_photo.T, np.eye(3), atol=1e-9)
-        assert np.abs(view.to_crop(person.joints[part])).mean() < 0.8
-        assert np.abs(view.to_crop(person.joints[part])).max() < 1.6
-
-
-def test_weak_camera_is_exact_for_flat_points():
-    points = np.random.default_rng(0).normal(size=(20, 3))
-    camera = np.array([1.7, 0.2, -0.4])
-    np.testing.assert_allclose(fit_weak(points, camera[0] * (points[:, :2] + camera[1:])), camera, atol=1e-9)
+def test_labels_are_finite(subjects):
+    for _, _, subject in subjects:
+        assert all(np.isfinite(getattr(subject, field.name)).all() for field in fields(subject))

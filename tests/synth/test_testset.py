@@ -195,7 +195,7 @@ def test_people_are_drawn_to_order(stage):
 
 def test_stance_and_arms_can_be_chosen(stage):
     source, rng = stage.poses, np.random.default_rng
-    assert set(TESTSET_STANCES) == set(STANCES) and set(TESTSET_ARMS) == {"as they are", *ARMS}
+    assert set(TESTSET_STANCES) <= set(STANCES) and set(TESTSET_ARMS) <= {"as they are", *ARMS}
     lying = [sample_body_pose(rng(k), source, stance="lie", arms="as they are")[0] for k in range(5)]
     assert min(np.linalg.norm(lying, axis=1)) > np.radians(60)
     assert all(np.isfinite(sample_body_pose(rng(1), source, arms=arms)).all() for arms in ARMS)

@@ -1,4 +1,4 @@
-"""Small data for the paper's recipe: people with exactly known labels, rendered shards, one-layer networks."""
+"""Small data for the paper's recipe: people with exactly known labels, shards, one-layer networks."""
 
 import copy
 import io
@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.nets.tiny_paper import TinyTrunk
+from tests.synth.photos import free_body, make_photos
 from torch import nn
 
 from openexpose.body.keypoints import LEFT_HAND21, PARTS, RIGHT_HAND21
@@ -32,8 +33,8 @@ from openexpose.nets.paper import (
 )
 from openexpose.people import zero_pose
 from openexpose.predict.parts import RECIPES
-from openexpose.synth.dataset import render_shard
-from openexpose.synth.person import build_stage
+from openexpose.synth.digest import body_digest
+from openexpose.synth.shard_files import Origin, write_shard
 from openexpose.training.examples import PartSetup, part_example
 from openexpose.training.joint import JointTask
 from openexpose.training.mixture import Mixture
@@ -127,10 +128,12 @@ def planar(sample: Sample) -> Sample:
 
 @cache
 def rendered() -> Path:
-    """A folder of rendered people, hands and faces, a few of them held out."""
-    folder, stage = Path(_KEPT.name), build_stage()
+    """A folder of shards of people, hands and faces, a few of them held out; the pictures are noise."""
+    folder, body = Path(_KEPT.name), body_digest(free_body())
     for kind, count in _KINDS.items():
-        render_shard(kind, 0, 0, count, folder / f"{kind}-0-00000.npz", stage)
+        side = 256 if kind == "people" else 64
+        photos = make_photos(kind, count, size=(side, side))
+        write_shard(folder / f"{kind}-0-00000.tar", Origin(kind, 0, 0, body), photos)
     return folder
 
 

@@ -10,14 +10,17 @@ from onnx import TensorProto, helper
 
 from openexpose.errors import InputError
 from openexpose.predict.bundle import default_bundle, open_session
-from openexpose.synth.dataset import load_shards
+from openexpose.synth.shards import load_shards
 from openexpose.training.evidence import (
     await_evidence,
     cache_evidence,
     evidence_path,
     find_shards,
+    is_left,
     load_evidence,
+    load_outputs,
     network_input,
+    trunk_picture,
 )
 
 
@@ -74,6 +77,37 @@ def test_pictures_go_in_as_float32_channels_first() -> None:
     np.testing.assert_allclose(fed[1, 2, 3, 0], images[1, 3, 0, 2] / 255.0, rtol=1e-6)
 
 
+def test_trunks_see_their_size_and_left_hands_in_a_mirror(make_shard, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (256, 256, 3), np.uint8)
+    small = trunk_picture(image, 224, mirrored=False)
+    assert small.shape == (224, 224, 3) and np.abs(small.mean((0, 1)) - image.mean((0, 1))).max() < 0.6
+    np.testing.assert_allclose(trunk_picture(image, 64, mirrored=False), area_mean(image, 4), atol=0.51)
+    np.testing.assert_array_equal(trunk_picture(image, 256, mirrored=False), image)
+    np.testing.assert_array_equal(trunk_picture(image, "w", mirrored=True), image[:, ::-1])
+    np.testing.assert_allclose(trunk_picture(image, 64, mirrored=True), area_mean(image, 4)[:, ::-1], atol=0.51)
+    shards = load_shards([make_shard(tmp_path, "hand", 4)])
+    np.testing.assert_array_equal(is_left(shards), [False, True, False, True])
+
+
+def area_mean(image: np.ndarray, factor: int) -> np.ndarray:
+    side = len(image) // factor
+    return image.reshape(side, factor, side, factor, 3).mean((1, 3))
+
+
+def test_further_outputs_are_kept_where_the_trunk_has_them(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, "hand", 5)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
+    assert load_outputs(shard, ["something_else"]) == {}
+    further = ("something_else", "not in this trunk")
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, batch=2, outputs=further) == 1
+    kept = load_outputs(shard, further)
+    assert list(kept) == ["something_else"]
+    np.testing.assert_array_equal(kept["something_else"], load_evidence(shard).presence)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, outputs=further) == 0
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 0, "more than is needed is no reason to look again"
+
+
 def test_evidence_is_kept_until_the_pictures_or_the_trunk_change(make_shard, trunk: Path, tmp_path: Path) -> None:
     first, second = (make_shard(tmp_path, "hand", 4, seed) for seed in (0, 1))
     assert cache_evidence(tmp_path, "hand", bundle=trunk) == 2
@@ -95,7 +129,7 @@ def test_evidence_is_kept_until_the_pictures_or_the_trunk_change(make_shard, tru
 def test_other_processes_wait_for_the_evidence(make_shard, trunk: Path, tmp_path: Path) -> None:
     shards = [make_shard(tmp_path, "hand", 4, seed) for seed in (0, 1)]
     np.savez(evidence_path(shards[1]), feature=np.zeros((4, 3)))
-    with pytest.raises(InputError, match=r"hands-0-00000\.npz' without evidence.*one process first"):
+    with pytest.raises(InputError, match=r"hands-0-00000\.tar' without evidence.*one process first"):
         await_evidence(tmp_path, "hand", bundle=trunk, patience_s=0.0, pause_s=0.0)
     waiting = Thread(target=await_evidence, args=(tmp_path, "hand"), kwargs={"bundle": trunk, "pause_s": 0.01})
     waiting.start()
@@ -136,7 +170,7 @@ def test_damaged_evidence_is_made_anew(make_shard, trunk: Path, tmp_path: Path, 
 
 def test_a_damaged_shard_is_told(make_shard, trunk: Path, tmp_path: Path) -> None:
     shard = make_shard(tmp_path, "hand", 4)
-    shard.write_bytes(shard.read_bytes()[:-200])
+    shard.write_bytes(shard.read_bytes()[:-12000])
     with pytest.raises(InputError, match="cannot be read"):
         cache_evidence(tmp_path, "hand", bundle=trunk)
 

@@ -374,7 +374,7 @@ def test_impossible_settings_are_told(weights: Path, tmp_path: Path) -> None:
     broken.mkdir()
     for part, source in {"body": "hand", "hand": "hand", "face": "face"}.items():
         (broken / f"{part}.pt").write_bytes((weights / source / f"{source}.pt").read_bytes())
-    (broken / "people-0-00000.npz").write_bytes((rendered() / "people-0-00000.npz").read_bytes())
+    (broken / "people-0-00000.tar").write_bytes((rendered() / "people-0-00000.tar").read_bytes())
     cases: list[tuple[dict[str, object], str]] = [
         ({"weights": None}, "without --weights"),
         ({"weights": tmp_path}, "without body.pt"),

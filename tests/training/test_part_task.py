@@ -288,7 +288,7 @@ def test_impossible_settings_are_told(tmp_path: Path) -> None:
 
 
 def test_data_without_the_part_are_told(tmp_path: Path) -> None:
-    (tmp_path / "hands-0-00000.npz").write_bytes((rendered() / "hands-0-00000.npz").read_bytes())
+    (tmp_path / "hands-0-00000.tar").write_bytes((rendered() / "hands-0-00000.tar").read_bytes())
     one, two = DataSet("synthetic", tmp_path), DataSet("synthetic", rendered())
     with pytest.raises(InputError, match="without a picture of a face"):
         read_parts(config_of("hand", tmp_path, data=(one,)), ["hand", "face"])

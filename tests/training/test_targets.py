@@ -1,29 +1,33 @@
 """Training data: labels of the shards in their slots, consistent with each other, beside the evidence of the trunk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.synth.photos import make_photos
 
+from openexpose.body.keypoints import FLIP, JOINT_FLIP, LEFT_HAND21, RIGHT_HAND21
+from openexpose.body.mesh import joint_transforms, keypoints
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
+from openexpose.geometry.rotation import mirror_rotation
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.decode import decode
 from openexpose.predict.parts import SPECS
-from openexpose.synth.dataset import SynthJob, load_shards, synth
+from openexpose.synth.dataset import SynthJob, synth
+from openexpose.synth.photo import HIDDEN, Photo
+from openexpose.synth.shard_files import Origin, write_shard
+from openexpose.synth.shards import load_shards
 from openexpose.training.evidence import KINDS
 from openexpose.training.heads import _points, _vector
-from openexpose.training.targets import PartData, load_data
+from openexpose.training.targets import PartData, load_data, part_labels
 
 PARTS = pytest.mark.parametrize("part", SPECS)
 NUMBERS = {"body": (39, 144), "hand": (21, 21), "face": (478, 68)}
 OPTIONAL = ("world", "handedness", "pose_weight", "betas_weight", "expression_weight", "points_weight")
-SLOTS = {
-    "body": {"pose": slice(0, 55)},
-    "hand": {"wrist": 0, "fingers": slice(40, 55)},
-    "face": {"head": 0, "jaw": 22},
-}
+ROOT = {"body": 0, "left_hand": 20, "right_hand": 21, "face": 15}
 
 
 @pytest.fixture
@@ -45,20 +49,69 @@ def test_shapes_and_order(folder: Path, part: str) -> None:
     assert data.target.pose.shape == (11, 55, 3, 3) and data.target.expression.shape == (11, 20)
     tensors = [*vars(data.seen).values(), *vars(data.target).values()]
     assert all(len(value) == 11 and value.dtype == torch.float32 for value in tensors if value is not None)
-    paths = [folder / f"{KINDS[part]}-{seed}-00000.npz" for seed in (0, 1)]
-    betas = np.concatenate([np.load(path)["betas"] for path in paths])
-    np.testing.assert_allclose(data.target.betas, betas, atol=1e-6)
+    shards = load_shards([folder / f"{KINDS[part]}-{seed}-00000.tar" for seed in (0, 1)])
+    np.testing.assert_allclose(data.target.betas, shards.labels["betas"], atol=1e-6)
 
 
 @PARTS
 def test_labels_lie_in_the_slots_of_the_part(folder: Path, part: str) -> None:
     pose = load_data([folder], SPECS[part]).target.pose[:8].numpy()
-    with np.load(folder / f"{KINDS[part]}-0-00000.npz") as labels:
-        for name, slots in SLOTS[part].items():
-            np.testing.assert_allclose(pose[:, slots], labels[name], atol=1e-6)
-    rest = sorted(set(range(55)) - set(SPECS[part].pose_slots))
+    shards = load_shards([folder / f"{KINDS[part]}-0-00000.tar"])
+    body = shards.labels["pose"], shards.labels["betas"], shards.labels["expression"]
+    turned, _ = joint_transforms(load_body_model(), *body)
+    for row in range(8):
+        focus = str(shards.focus[row])
+        root, fingers = turned[row, ROOT[focus]], body[0][row, 25:40]
+        if focus == "left_hand":
+            root, fingers = mirror_rotation(root), mirror_rotation(fingers)
+        np.testing.assert_allclose(pose[row, 0], root, atol=1e-5)
+        if part != "face":
+            np.testing.assert_allclose(pose[row, 40:55], fingers if focus == "left_hand" else body[0][row, 40:55])
+        if part != "hand":
+            np.testing.assert_allclose(pose[row, 22:25], body[0][row, 22:25])
     if part != "body":
+        rest = sorted(set(range(25)) - {0, *([] if part == "hand" else range(22, 25))})
         np.testing.assert_array_equal(pose[:, rest], np.broadcast_to(np.eye(3), (8, len(rest), 3, 3)))
+    assert {str(focus) for focus in shards.focus} == {name for name in ROOT if name.endswith(part)}
+
+
+def mirrored(photo: Photo) -> Photo:
+    """The photo in a mirror: its people are others, whose left is the first ones' right."""
+    width, people = photo.image.shape[1], []
+    for one in photo.people:
+        told = {"pose": mirror_rotation(one.pose)[JOINT_FLIP], "transl": one.transl * [-1, 1, 1]}
+        told |= {name: (getattr(one, name) * [-1, 1, 1]) for name in ("keypoints_m", "contour_m")}
+        told["keypoints_m"], told["visibility"] = told["keypoints_m"][FLIP], one.visibility[FLIP]
+        told |= {"keypoints_px": (one.keypoints_px * [-1, 1] + [width, 0])[FLIP]}
+        people.append(replace(one, **told))
+    focus = {"left_hand": "right_hand", "right_hand": "left_hand"}[photo.focus]
+    return replace(photo, image=photo.image[:, ::-1], people=tuple(people), focus=focus)
+
+
+def test_targets_of_hands_are_those_of_the_mirrored_picture(tmp_path: Path) -> None:
+    origin, photos = Origin("hands", 0, 0, "made by a test"), list(make_photos("hands", 6))
+    one = load_shards([write_shard(tmp_path / "a.tar", origin, photos)])
+    other = load_shards([write_shard(tmp_path / "b.tar", origin, map(mirrored, photos))])
+    assert (one.focus != other.focus).all()
+    labels, expected = part_labels(one, "hand"), part_labels(other, "hand")
+    for name, value in expected.items():
+        np.testing.assert_allclose(labels[name], value, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["hands", "faces"])
+def test_targets_are_the_posed_body_model(tmp_path: Path, kind: str) -> None:
+    """A hand or head at the root's place, of a body that is else at rest, has the points of the labels."""
+    shards = load_shards([write_shard(tmp_path / "a.tar", Origin(kind, 0, 0, "b"), make_photos(kind, 6))])
+    part = {"hands": "hand", "faces": "face"}[kind]
+    labels, spec, model = part_labels(shards, part), SPECS[part], load_body_model()
+    points = keypoints(model, labels["pose"], labels["betas"], shards.labels["expression"])
+    points = (points - points[:, spec.root_joint, None])[:, list(spec.keypoints)]
+    left = shards.focus == "left_hand"
+    assert left.sum() == (3 if part == "hand" else 0)
+    np.testing.assert_allclose(points[~left], labels["points"][~left], atol=3e-4)
+    np.testing.assert_allclose(points[left], labels["points"][left], atol=5e-3)  # the free body is not quite symmetric
+    scale, shift = labels["camera"][:, None, :1], labels["camera"][:, None, 1:]
+    assert np.abs(scale * (points[..., :2] + shift) - labels["projected"]).mean() < 0.03
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +128,37 @@ def decoded_truth(data: PartData, part: str, layer: BodyLayer) -> tuple[torch.Te
 
 @PARTS
 def test_the_decoded_truth_has_the_labels_points(folder: Path, part: str, layer: BodyLayer) -> None:
-    """Labels, parameter vector, decoding and body layer speak of one person."""
+    """Labels, parameter vector, decoding and body layer speak of one person, up to what a part leaves out: the eyes'
+    turn; the neck, by which the face's contour is chosen; and that the free body is not quite symmetric."""
     data = load_data([folder], SPECS[part])
     points, projected = decoded_truth(data, part, layer)
-    torch.testing.assert_close(points, data.target.points, atol=2e-5, rtol=0)
-    torch.testing.assert_close(projected, data.target.projected, atol=3e-4, rtol=0)
+    first, close = {"body": (0, 0.008), "hand": (0, 0.005), "face": (17, 0.003)}[part]
+    torch.testing.assert_close(points[:, first:], data.target.points[:, first:], atol=close, rtol=0)
+    torch.testing.assert_close(projected[:, first:], data.target.projected[:, first:], atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize(("part", "first", "close_m"), [("body", 0, 0.008), ("hand", 0, 1e-5), ("face", 17, 0.003)])
+@pytest.mark.parametrize(("part", "first", "close_m"), [("body", 0, 0.008), ("hand", 0, 0.005), ("face", 17, 0.003)])
 def test_and_so_has_that_of_rendered_crops(
     make_evidence, tmp_path: Path, layer: BodyLayer, part: str, first: int, close_m: float
 ) -> None:
-    """Up to perspective and what a part leaves out: the eyes' turn; the neck, by which the face's contour is chosen."""
+    """Up to that, and up to perspective."""
     for path in synth(SynthJob(KINDS[part], count=4, seed=3, shard_size=4), tmp_path):
         make_evidence(path, part)
     data = load_data([tmp_path], SPECS[part])
     points, projected = decoded_truth(data, part, layer)
-    assert len(data) == 4
+    assert len(data) == 4 and all(picture.shape == (256, 256, 3) for picture in data.pictures())
     assert (points - data.target.points)[:, first:].norm(dim=-1).max() < close_m
-    assert (projected - data.target.projected)[:, first:].norm(dim=-1).mean() < 0.03
+    assert (projected - data.target.projected)[:, first:].norm(dim=-1).mean() < 0.1
 
 
 def test_a_hand_has_no_expression_and_only_seen_points_are_visible(folder: Path) -> None:
     target = load_data([folder], SPECS["hand"]).target
     assert (target.expression == 0).all()
-    with np.load(folder / "hands-0-00000.npz") as labels:
-        np.testing.assert_array_equal(target.visible[:8].numpy() == 1.0, labels["visibility"] > 0)
+    shards = load_shards([folder / "hands-0-00000.tar"])
+    for row in range(8):
+        hand = LEFT_HAND21 if shards.focus[row] == "left_hand" else RIGHT_HAND21
+        seen = shards.labels["visibility"][row, hand] != HIDDEN
+        np.testing.assert_array_equal(target.visible[row].numpy() == 1.0, seen)
     assert set(target.visible.unique().tolist()) == {0.0, 1.0}
 
 
@@ -124,7 +182,7 @@ def test_several_folders_are_one_data_set(make_shard, make_evidence, tmp_path: P
         make_evidence(make_shard(folder, "hand", count), "hand")
     both = load_data(folders, SPECS["hand"])
     assert both.names == [
-        f"{f / 'hands-0-00000.npz'}:{k}" for f, n in zip(folders, (3, 2), strict=True) for k in range(n)
+        f"{f / 'hands-0-00000.tar'}:{k}" for f, n in zip(folders, (3, 2), strict=True) for k in range(n)
     ]
     chosen = both.rows(torch.tensor([4, 1]))
     assert chosen.names == [both.names[4], both.names[1]]
@@ -134,16 +192,17 @@ def test_several_folders_are_one_data_set(make_shard, make_evidence, tmp_path: P
 
 def test_pictures_are_those_of_the_samples(folder: Path) -> None:
     data = load_data([folder], SPECS["hand"]).rows(torch.tensor([9, 2]))
-    shards = [load_shards([folder / f"hands-{seed}-00000.npz"]) for seed in (1, 0)]
+    shards = [load_shards([folder / f"hands-{seed}-00000.tar"]) for seed in (1, 0)]
     for picture, shard, row in zip(data.pictures(), shards, (1, 2), strict=True):
-        np.testing.assert_array_equal(picture, shard.image(row))
+        left = shard.focus[row] == "left_hand"
+        np.testing.assert_array_equal(picture, shard.image(row)[:, ::-1] if left else shard.image(row))
 
 
 def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"without faces shards.*openexpose synth"):
         load_data([tmp_path], SPECS["face"])
     make_shard(tmp_path, "face")
-    with pytest.raises(InputError, match=r"'faces-0-00000\.npz' without evidence"):
+    with pytest.raises(InputError, match=r"'faces-0-00000\.tar' without evidence"):
         load_data([tmp_path], SPECS["face"])
     with pytest.raises(InputError, match="without hands shards"):
         load_data([tmp_path], SPECS["hand"])

@@ -50,12 +50,52 @@ class ImportTrunks:
 
 
 @dataclass(frozen=True)
+class BakeWardrobe:
+    """Bake the generator's clothes and hair from the CC0 assets of MakeHuman, onto the free body."""
+
+    source: Path
+    """Folder with the assets: geometry/clothes, geometry/hair and so on, and their textures in clothes, hair, ..."""
+    base_mesh: Path
+    """MakeHuman's base.obj."""
+    out: Path = Path("synth_assets/wardrobe")
+    """Folder to write into."""
+
+    def run(self) -> int:
+        """Bake; returns the exit code."""
+        need("assets", "cv2", "scipy", "numba")
+        from openexpose.assets.wardrobe import bake_wardrobe
+
+        bake_wardrobe(self.source, self.base_mesh, self.out)
+        return 0
+
+
+@dataclass(frozen=True)
+class BakeLights:
+    """Bake the generator's places, their sky and their sun, from HDR panoramas."""
+
+    source: Path
+    """Folder with the panoramas, *.hdr."""
+    out: Path = Path("synth_assets/lights.npz")
+    """The file to write."""
+
+    def run(self) -> int:
+        """Bake; returns the exit code."""
+        need("assets", "cv2")
+        from openexpose.assets.lights import bake_lights
+
+        bake_lights(self.source, self.out)
+        return 0
+
+
+@dataclass(frozen=True)
 class Assets:
-    """Remake what the package ships: the free body and the trunks."""
+    """Remake what the project ships: the free body, the trunks, and the generator's wardrobe and lights."""
 
     command: tyro.conf.OmitSubcommandPrefixes[
         Annotated[BakeBody, tyro.conf.subcommand("bake-body")]
         | Annotated[ImportTrunks, tyro.conf.subcommand("import-trunks")]
+        | Annotated[BakeWardrobe, tyro.conf.subcommand("bake-wardrobe")]
+        | Annotated[BakeLights, tyro.conf.subcommand("bake-lights")]
     ]
 
     def run(self) -> int:

@@ -1,5 +1,6 @@
 """``openexpose synth``: render labelled people to train on, or the frozen test set."""
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ class Synth:
     """Render pictures of synthetic people with exact labels (needs the extra 'train').
 
     To train on: shard by shard; the same seed renders the same pictures. To measure on: --preset test makes the 500
-    people of test-v1, the same everywhere. A stopped run goes on where it was.
+    people of test-v1, the same everywhere. A stopped run goes on where it was. A sheet of pictures with their labels
+    drawn is written beside the shards.
     """
 
     preset: Literal["body", "hands", "faces", "people", "test"]
-    """To train on: crops of bodies, hands or faces; people: larger pictures of whole people.
+    """To train on: close-ups of bodies, hands or faces; people: whole scenes.
     test: the frozen test set."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     """Folder for the shards, or for the test set."""
@@ -36,24 +38,35 @@ class Synth:
     """Folder of skins, cloths and backgrounds. Default: that of the checkout."""
     workers: int = 1
     """Processes that render."""
+    shards: Annotated[str | None, tyro.conf.arg(metavar="FIRST:END", help_behavior_hint="")] = None
+    """Render only these shards, so that the jobs of any scheduler share a data set: 0:50, then 50:100 ..."""
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """Scheduler of a running distributed cluster that renders instead (needs the extra 'cluster')."""
 
     def run(self) -> int:
         """Render; returns the exit code."""
         need("train", "cv2", "numba", "scipy")
+        if self.cluster is not None:
+            need("cluster", "distributed")
         return self._test() if self.preset == "test" else self._shards()
 
     def _shards(self) -> int:
         from tqdm import tqdm
 
         from openexpose.synth.dataset import SynthJob, synth
+        from openexpose.synth.sheet import write_sheet
 
         if self.preset == "test" or self.count is None:
             raise InputError(f"--preset {self.preset} without --count", "how many pictures to render")
         job = SynthJob(self.preset, self.count, self.seed, self.shard_size, self.body, self.assets)
-        total = -(-self.count // max(1, self.shard_size))
-        shards = synth(job, self.out, workers=self.workers)
-        done = sum(1 for _ in tqdm(shards, total=total, unit="shard", disable=not sys.stderr.isatty()))
-        print(f"{self.count} pictures in {done} shards: {self.out}")
+        chosen = _range(self.shards)
+        done = synth(job, self.out, workers=self.workers, shards=chosen, cluster=self.cluster)
+        total = -(-self.count // max(1, self.shard_size)) if chosen is None else len(chosen)
+        paths = sorted(tqdm(done, total=total, unit="shard", disable=not sys.stderr.isatty()))
+        pictures = sum(job.shard(k)[2] for k in chosen or range(job.shards))
+        print(f"{pictures} pictures in {len(paths)} shards: {self.out}")
+        if chosen is None or chosen.start == 0:  # else another job's: one sheet a data set
+            print(write_sheet(paths, self.out / f"{self.preset}-{self.seed}-sheet.jpg"))
         return 0
 
     def _test(self) -> int:
@@ -62,7 +75,8 @@ class Synth:
         from openexpose.synth.testset import NAME, PEOPLE
         from openexpose.synth.testset_pictures import make_testset
 
-        changed = [flag for flag, given in (("--seed", self.seed), ("--body", self.body)) if given]
+        options = {"--seed": self.seed, "--body": self.body, "--shards": self.shards, "--cluster": self.cluster}
+        changed = [flag for flag, given in options.items() if given]
         if changed:
             raise InputError(f"--preset test with {' and '.join(changed)}", f"{NAME} as it is frozen")
         count = PEOPLE if self.count is None else self.count
@@ -72,3 +86,17 @@ class Synth:
         which = f"{PEOPLE} people" if count == PEOPLE else f"first {count} of {PEOPLE} people"
         print(f"{NAME}, {which}: {self.out}")
         return 0
+
+
+def _range(text: str | None) -> range | None:
+    """``FIRST:END`` as a range.
+
+    Raises:
+        InputError: it is none, or empty.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+    if not found or int(found[1]) >= int(found[2]):
+        raise InputError(f"--shards {text}", "FIRST:END, such as 0:50 for the first fifty")
+    return range(int(found[1]), int(found[2]))

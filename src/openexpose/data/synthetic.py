@@ -2,52 +2,74 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from openexpose.body.keypoints import IBUG68, INDEX, RIGHT_HAND21
-from openexpose.body.mesh import joint_transforms
-from openexpose.body.model import BodyModel, load_body_model
+from openexpose.body.keypoints import IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
+from openexpose.body.model import load_body_model
 from openexpose.data.reading import Reading, check_split
 from openexpose.data.sample import NUM_KEYPOINTS, Part, Sample
 from openexpose.errors import InputError
+from openexpose.geometry.camera import project_perspective
 from openexpose.people import zero_pose
-from openexpose.synth.dataset import SAMPLE_TYPES, Shards, load_shards
 from openexpose.synth.digest import body_digest
-from openexpose.synth.scene import BODY_PX, FACE_PX, HAND_PX, PEOPLE_PX
+from openexpose.synth.photo import HIDDEN, VISIBLE
+from openexpose.synth.shard_files import KINDS
+from openexpose.synth.shards import Shards, load_shards
 
 Array = np.ndarray
 
 SPLITS = ("train", "val", "all")
 HELD_OUT = 10
-"""The last of every so many people is ``val``, the others are ``train``."""
+"""The last of every so many pictures is ``val``, the others are ``train``."""
 BODY_CROP_SCALE = 1.2
 """Side of a body crop over its box: training's own factor gives the rendered crop back."""
+MIN_SIDE_PX = 100.0
+"""People in whole pictures whose box has no longer side teach and measure nothing,"""
+MIN_SEEN = 8
+"""nor do those of whose body fewer keypoints are seen."""
+CONTOUR = 17
+"""The first of the 68 face landmarks slide over the skin with the head's yaw."""
 
-_LABELLED: dict[str, tuple[Part, Array, int]] = {
-    "body": ("body", np.arange(NUM_KEYPOINTS), BODY_PX),
-    "people": ("body", np.arange(NUM_KEYPOINTS), PEOPLE_PX),
-    "hands": ("hand", RIGHT_HAND21, HAND_PX),
-    "faces": ("face", IBUG68, FACE_PX),
+
+@dataclass(frozen=True)
+class FocusSpec:
+    """What a close-up of something teaches.
+
+    Attributes:
+        part: what the picture shows.
+        keypoints: which of the 144 are labelled.
+        root: the joint whose absolute rotation fills slot 0 of the pose.
+        slots: other slots of the pose that are known.
+    """
+
+    part: Part
+    keypoints: Int[Array, "k"]
+    root: int
+    slots: tuple[int, ...]
+
+
+_WHOLE = FocusSpec("body", np.arange(NUM_KEYPOINTS), 0, tuple(range(1, 55)))
+_FACE_SLOTS = tuple(INDEX[name] for name in ("jaw", "left_eye_smplx", "right_eye_smplx"))
+FOCUSES: dict[str, FocusSpec] = {
+    "body": _WHOLE,
+    "people": _WHOLE,
+    "left_hand": FocusSpec("hand", LEFT_HAND21, INDEX["left_wrist"], tuple(range(25, 40))),
+    "right_hand": FocusSpec("hand", RIGHT_HAND21, INDEX["right_wrist"], tuple(range(40, 55))),
+    "face": FocusSpec("face", IBUG68, INDEX["head"], _FACE_SLOTS),
 }
-"""What the pictures of a kind show, which of the 144 keypoints are labelled, and the side of the picture, pixels."""
-_SLOTS: dict[str, dict[str, list[int]]] = {
-    "body": {"pose": list(range(55))},
-    "people": {"pose": list(range(55))},
-    "hands": {"wrist": [0], "fingers": list(range(40, 55))},
-    "faces": {"head": [0], "jaw": [INDEX["jaw"]], "eyes": [INDEX["left_eye_smplx"], INDEX["right_eye_smplx"]]},
-}
-"""Which slots of the pose each label of a kind fills."""
+"""By the picture's focus."""
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedPerson:
-    """A picture of one person and its truth, in the camera frame of the picture."""
+    """A person in a picture and the truth, in the camera frame of the picture."""
 
     name: str
-    """Shard and number, as error messages call it."""
+    """Picture and number of the person in it, as error messages call it."""
     jpeg: bytes
     """The picture; its camera's axis goes through the centre."""
     image_size: tuple[int, int]
@@ -60,23 +82,22 @@ class RenderedPerson:
     transl: Float[Array, "3"]
     """Metres: vertices in the camera frame are the posed body's plus this."""
     visibility: UInt8[Array, "144"]
-    """0 not in the picture or behind a thing, 1 behind the person's own body, 2 seen."""
+    """0 not in the picture or behind a thing or somebody, 1 behind the person's own body or clothes, 2 seen."""
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """One picture of a shard."""
+class _Shown:
+    """A person in a picture of a shard."""
 
     name: str
     shard: Shards
+    picture: int
     row: int
+    """Of the shard's labels."""
+    jpeg: bytes
 
     def label(self, name: str) -> Array:
         return np.asarray(self.shard.labels[name][self.row], float)
-
-    @property
-    def jpeg(self) -> bytes:
-        return self.shard.file(self.row).tobytes()
 
 
 def read_synthetic(
@@ -84,14 +105,15 @@ def read_synthetic(
 ) -> Reading:
     """Read the shards of a folder made by ``openexpose synth``.
 
-    Hands are right hands: left ones were mirrored when they were rendered. Their betas, and those of faces, are the
-    whole body's. Keypoints hidden behind the person's own body count as labelled, those outside the picture or behind
-    a thing do not; in 3D all are valid.
+    Close-ups give one sample each; of whole pictures every labelled person is one whose box is at least 100 px long
+    and of whose body at least eight keypoints are seen. The betas of hands and faces are the whole body's. Keypoints
+    hidden by the person's own body or clothes count as labelled, those outside the picture or behind a thing or
+    somebody else do not; in 3D all are valid, metres from pelvis, wrist or head.
 
     Args:
-        folder: holds ``KIND-SEED-NUMBER.npz``.
-        split: ``train``, ``val`` (every tenth person, counted through the shards of a kind by name) or ``all``.
-        kinds: of ``body``, ``people``, ``hands``, ``faces``; None: all that are there.
+        folder: holds ``KIND-SEED-NUMBER.tar``.
+        split: ``train``, ``val`` (of every ten pictures of a kind and seed the last) or ``all``.
+        kinds: of ``body``, ``hands``, ``faces``, ``people``; None: all that are there.
         body: the body model file that the shards were rendered with; None: the free body. It decides what
             ``coefficients`` says: ``smplx`` or ``freebody``.
 
@@ -99,33 +121,43 @@ def read_synthetic(
         InputError: an unknown split or kind, no shards of a kind, a damaged shard, or one of another body model.
     """
     samples = []
-    digest = body_digest(load_body_model(body))
+    digest = _digest() if body is None else body_digest(load_body_model(body))
     coefficients = "freebody" if body is None else "smplx"
     for kind in _kinds_in(folder, kinds):
-        samples += [_sample(picture, coefficients) for picture in _pictures(folder, kind, split, digest)]
+        samples += [_sample(shown, coefficients) for shown in _people(folder, kind, split, digest)]
     return Reading(samples)
 
 
 def read_rendered_people(folder: Path, split: str = "val") -> list[RenderedPerson]:
-    """The whole people of a folder's ``people`` shards, rendered with the free body, to measure on.
+    """The people of a folder's ``people`` shards, rendered with the free body, that are large enough to measure on.
 
     Raises:
         InputError: as :func:`read_synthetic`; or the split is empty.
     """
     _kinds_in(folder, ["people"])
-    model = load_body_model()
-    people = [_rendered(picture, model) for picture in _pictures(folder, "people", split, body_digest(model))]
+    people = [_rendered(shown) for shown in _people(folder, "people", split, _digest())]
     if not people:
         fix = "Render more people, or measure on all of them if none was trained on."
-        raise InputError(f"the empty split '{split}' of '{folder}'", f"at least {HELD_OUT} people", fix)
+        raise InputError(f"the empty split '{split}' of '{folder}'", f"at least {HELD_OUT} pictures", fix)
     return people
+
+
+@cache
+def _digest() -> str:
+    """Of the free body."""
+    return body_digest(load_body_model())
+
+
+def shards_in(folder: Path, kind: str) -> list[Path]:
+    """The shards of a kind in a folder, by name."""
+    return sorted(folder.glob(f"{kind}-*.tar"))
 
 
 def _kinds_in(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     for kind in wanted or ():
-        if kind not in SAMPLE_TYPES:
-            raise InputError(f"shards of the kind {kind!r}", f"one of {', '.join(SAMPLE_TYPES)}")
-    kinds = [kind for kind in SAMPLE_TYPES if (wanted is None or kind in wanted) and _shards_in(folder, kind)]
+        if kind not in KINDS:
+            raise InputError(f"shards of the kind {kind!r}", f"one of {', '.join(KINDS)}")
+    kinds = [kind for kind in KINDS if (wanted is None or kind in wanted) and shards_in(folder, kind)]
     missing = [kind for kind in wanted or () if kind not in kinds]
     if missing or not kinds:
         what = f"{', '.join(missing)} shards" if missing else "shards"
@@ -133,69 +165,73 @@ def _kinds_in(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     return kinds
 
 
-def _shards_in(folder: Path, kind: str) -> list[Path]:
-    """The shards of a kind, by name; what lies beside them, such as ``*.evidence.npz``, is left out."""
-    return [path for path in sorted(folder.glob(f"{kind}-*.npz")) if len(path.suffixes) == 1]
-
-
-def _pictures(folder: Path, kind: str, split: str, digest: str) -> Iterator[_Picture]:
-    """The pictures of a split, shard by shard, so that no more than one shard is in memory."""
+def _people(folder: Path, kind: str, split: str, digest: str) -> Iterator[_Shown]:
+    """Those of a split that teach something, shard by shard; people of one picture share its file."""
     check_split(split, SPLITS, "rendered shards")
-    per_person = 2 if kind == "hands" else 1  # a person's two hands go to one side
-    count = 0
-    for path in _shards_in(folder, kind):
+    for path in shards_in(folder, kind):
         shard = load_shards([path])
         if shard.body != digest:
             expected = "shards made with the body model in use"
             raise InputError(f"'{path}' made with another body model", expected, "Render it again.")
-        for row in range(len(shard)):
-            held_out = count // per_person % HELD_OUT == HELD_OUT - 1
-            count += 1
-            if split == "all" or held_out == (split == "val"):
-                yield _Picture(f"{path.stem}/{row:05d}", shard, row)
+        held_out = shard.numbers % HELD_OUT == HELD_OUT - 1
+        wanted = held_out | ~held_out if split == "all" else held_out == (split == "val")
+        large = _large_enough(shard)
+        for picture in np.flatnonzero(wanted).tolist():
+            first, last = shard.starts[picture : picture + 2].tolist()
+            rows = [k for k in range(first, last) if large[k]] if kind == "people" else list(range(first, last))[:1]
+            jpeg = shard.file(picture) if rows else b""
+            for row in rows:
+                name = f"{shard.name(picture)}-{row - first}" if kind == "people" else shard.name(picture)
+                yield _Shown(name, shard, picture, row, jpeg)
 
 
-def _sample(picture: _Picture, coefficients: str) -> Sample:
-    """A picture as a sample."""
-    kind = picture.shard.kind
-    part, places, side = _LABELLED[kind]
+def _large_enough(shard: Shards) -> Array:
+    """Of which labelled people enough is seen, [m] bool."""
+    boxes, seen = shard.labels["box_xyxy_px"], shard.labels["visibility"] == VISIBLE
+    if not len(boxes):
+        return np.zeros(0, bool)
+    return ((boxes[:, 2:] - boxes[:, :2]).max(1) >= MIN_SIDE_PX) & (seen[:, PARTS["body"]].sum(1) >= MIN_SEEN)
+
+
+def _sample(shown: _Shown, coefficients: str) -> Sample:
+    """A person in a picture as a sample."""
+    shard, row, focus = shown.shard, np.array([shown.row]), str(shown.shard.focus[shown.picture])
+    spec, focal = FOCUSES[focus], float(shard.focal_px[shown.picture])
+    size = shard.image_size[shown.picture]
+    spots, places = shown.label("keypoints_px"), shown.label("keypoints_m")
+    root = places[spec.root].copy()
+    if focus == "face":
+        places[IBUG68[:CONTOUR]] = shown.label("contour_m")
+        spots[IBUG68[:CONTOUR]] = project_perspective(shown.label("contour_m"), focal, size / 2)
     keypoints, points = np.zeros((NUM_KEYPOINTS, 3)), np.zeros((NUM_KEYPOINTS, 4))
-    keypoints[places, :2] = (picture.label("keypoints_2d") + 1) * (side / 2)
-    keypoints[places, 2] = picture.label("visibility") > 0
-    points[places, :3], points[places, 3] = picture.label("keypoints_3d"), 1
-    pose, valid = zero_pose(1)[0].astype(float), np.zeros(55, bool)
-    for name, slots in _SLOTS[kind].items():
-        pose[slots] = picture.label(name)
-        valid[slots] = True
+    keypoints[spec.keypoints, :2] = spots[spec.keypoints]
+    keypoints[spec.keypoints, 2] = shown.label("visibility")[spec.keypoints] != HIDDEN
+    points[spec.keypoints, :3], points[spec.keypoints, 3] = places[spec.keypoints] - root, 1
+    pose, slots = zero_pose(1)[0].astype(float), list(spec.slots)
+    pose[0], pose[slots] = shard.rotations(spec.root, row)[0], shown.label("pose")[slots]
     return Sample(
-        name=picture.name, image=picture.jpeg, part=part, box_xyxy_px=_box(kind, picture, side), keypoints_px=keypoints,
-        points_m=points, pose=pose, pose_valid=valid, betas=picture.label("betas"),
-        expression=None if kind == "hands" else picture.label("expression"), coefficients=coefficients,
-        focal_px=side / (2 * float(picture.label("half_side"))),
+        name=shown.name, image=shown.jpeg, part=spec.part, box_xyxy_px=_box(shown, size), keypoints_px=keypoints,
+        points_m=points, pose=pose, pose_valid=np.isin(np.arange(55), [0, *slots]), betas=shown.label("betas"),
+        expression=None if spec.part == "hand" else shown.label("expression"), coefficients=coefficients,
+        focal_px=focal, left=focus == "left_hand",
     )  # fmt: skip
 
 
-def _box(kind: str, picture: _Picture, side: int) -> Float[Array, "4"]:
-    if kind == "people":
-        return picture.label("box_xyxy_px")
-    half = side / 2 / (BODY_CROP_SCALE if kind == "body" else 1.0)
-    return side / 2 + np.array([-half, -half, half, half])
+def _box(shown: _Shown, size: Array) -> Float[Array, "4"]:
+    """Around the person; of close-ups the box whose crop is the picture."""
+    if shown.shard.kind == "people":
+        return shown.label("box_xyxy_px")
+    half = size / 2 / (BODY_CROP_SCALE if shown.shard.kind == "body" else 1.0)
+    return np.concatenate([size / 2 - half, size / 2 + half])
 
 
-def _rendered(picture: _Picture, model: BodyModel) -> RenderedPerson:
-    pose, betas, expression = (picture.label(name) for name in ("pose", "betas", "expression"))
-    depth, half_side = float(picture.label("depth_m")), float(picture.label("half_side"))
-    pelvis = depth * np.array([*(half_side * picture.label("keypoints_2d")[0]), 1.0])
-    at_rest = joint_transforms(model, pose[None], betas[None], expression[None])[1][0, 0]
+def _rendered(shown: _Shown) -> RenderedPerson:
+    width, height = shown.shard.image_size[shown.picture].tolist()
     return RenderedPerson(
-        name=picture.name,
-        jpeg=picture.jpeg,
-        image_size=(PEOPLE_PX, PEOPLE_PX),
-        box_xyxy_px=picture.label("box_xyxy_px"),
-        focal_px=PEOPLE_PX / (2 * half_side),
-        pose=pose,
-        betas=betas,
-        expression=expression,
-        transl=pelvis - at_rest,
-        visibility=picture.label("visibility").astype(np.uint8),
+        name=shown.name,
+        jpeg=shown.jpeg,
+        image_size=(width, height),
+        focal_px=float(shown.shard.focal_px[shown.picture]),
+        visibility=shown.label("visibility").astype(np.uint8),
+        **{name: shown.label(name) for name in ("box_xyxy_px", "pose", "betas", "expression", "transl")},
     )

@@ -1,7 +1,15 @@
 """Losses of the part networks (paper, eq. 6 and following): of the default recipe, and of the paper's."""
 
 from openexpose.losses.crops import crop_to_crop, iou_boxes
-from openexpose.losses.default import LossWeights, coefficient_loss, part_loss, rotation_loss, weighted_l1
+from openexpose.losses.default import (
+    LossWeights,
+    SkinMotion,
+    coefficient_loss,
+    part_loss,
+    rotation_loss,
+    skin_factor,
+    weighted_l1,
+)
 from openexpose.losses.paper import (
     MIN_BOX_OVERLAP,
     PAPER_WEIGHTS,
@@ -28,6 +36,7 @@ __all__ = [
     "LossWeights",
     "PaperWeights",
     "PartTarget",
+    "SkinMotion",
     "Term",
     "coefficient_loss",
     "crop_to_crop",
@@ -43,6 +52,7 @@ __all__ = [
     "part_loss",
     "rotation_l2",
     "rotation_loss",
+    "skin_factor",
     "threshold_prior",
     "weighted_l1",
 ]

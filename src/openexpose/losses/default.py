@@ -18,9 +18,27 @@ class LossWeights:
     points: float = 5.0
     """Per metre of 3D error: about 5 for a body, 40 for a hand or face."""
     projected: float = 8.0
-    betas: float = 0.02
+    betas: float = 0.03
+    """Per millimetre that wrong betas move the skin."""
     expression: float = 0.0
+    """Per millimetre that a wrong expression moves the face."""
     camera: float = 0.05
+
+
+@dataclass(frozen=True)
+class SkinMotion:
+    """How coefficients move the skin: ``difference @ factor`` has as its length the root mean square, over the vertices
+    of a region, of how far they move (millimetres). See :func:`skin_factor`."""
+
+    betas: Float[Tensor, "b b"]
+    expression: Float[Tensor, "e e"]
+
+
+def skin_factor(directions: Float[Tensor, "v 3 c"]) -> Float[Tensor, "c c"]:
+    """The factor of :class:`SkinMotion` from the region's directions (metres per unit of each coefficient)."""
+    flat = 1000.0 * directions.double().flatten(0, 1)
+    values, vectors = torch.linalg.eigh(flat.T @ flat / len(directions))
+    return (vectors * values.clamp_min(0).sqrt()).to(directions.dtype)
 
 
 def rotation_loss(predicted: Float[Tensor, "n j 3 3"], target: Float[Tensor, "n j 3 3"]) -> Float[Tensor, ""]:
@@ -35,9 +53,18 @@ def weighted_l1(
     return ((predicted - target).abs().sum(-1) * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def coefficient_loss(predicted: Float[Tensor, "n c"], target: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
-    """Mean squared error of shape or expression coefficients."""
-    return ((predicted - target) ** 2).mean()
+_NO_KINK_MM2 = 1e-4
+
+
+def coefficient_loss(
+    predicted: Float[Tensor, "n c"], target: Float[Tensor, "n c"], factor: Float[Tensor, "c c"]
+) -> Float[Tensor, ""]:
+    """How far wrong shape or expression coefficients move the skin: mean over samples, mm (see :class:`SkinMotion`).
+
+    Coefficients count by what they do: a plain mean squared error cares as much for those that move nothing.
+    """
+    squared = ((predicted - target) @ factor).square().sum(1)
+    return ((squared + _NO_KINK_MM2).sqrt() - _NO_KINK_MM2**0.5).mean()
 
 
 def part_loss(
@@ -47,6 +74,7 @@ def part_loss(
     slots: list[int],
     importance: Float[Tensor, "k"],
     weights: LossWeights,
+    skin: SkinMotion,
 ) -> dict[str, Float[Tensor, ""]]:
     """All terms of one regressor stage, weighted; their sum is the loss.
 
@@ -55,6 +83,8 @@ def part_loss(
         points: keypoints of the posed body layer from the part's root, metres.
         slots: pose slots that the part predicts.
         importance: weight of each keypoint.
+        weights: of the terms.
+        skin: what the coefficients do; rests of one where the part has no expression.
     """
     projected = project_weak(points, answer.camera)
     seen = (0.1 + 0.9 * target.visible) * importance
@@ -62,7 +92,7 @@ def part_loss(
         "rotation": weights.rotation * rotation_loss(answer.pose[:, slots], target.pose[:, slots]),
         "points": weights.points * weighted_l1(points, target.points, importance.expand_as(target.visible)),
         "projected": weights.projected * weighted_l1(projected, target.projected.clamp(-3, 3), seen),
-        "betas": weights.betas * coefficient_loss(answer.betas, target.betas),
-        "expression": weights.expression * coefficient_loss(answer.expression, target.expression),
+        "betas": weights.betas * coefficient_loss(answer.betas, target.betas, skin.betas),
+        "expression": weights.expression * coefficient_loss(answer.expression, target.expression, skin.expression),
         "camera": weights.camera * (torch.log(answer.camera[:, 0]) - torch.log(target.camera[:, 0])).abs().mean(),
     }

@@ -10,7 +10,8 @@ from torch import Tensor
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor
+from openexpose.nets.branch import CUTS, Branch, TunedTrunk
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor
 from openexpose.nets.decode import matrix_to_sixd
 from openexpose.nets.part import PartNet
 from openexpose.nets.regressor import Evidence
@@ -38,7 +39,7 @@ def build_part(name: str, trunk_onnx: Path, checkpoint: Path | None, layer: Body
     Args:
         name: ``body``, ``hand`` or ``face``.
         trunk_onnx: its trunk.
-        checkpoint: its regressor; None: fresh weights that start from the part at rest.
+        checkpoint: its regressor, and the trunk's tuned branch if there is one; None: fresh weights that start from the part at rest.
         layer: the body model to share; None builds the packaged free body.
 
     Raises:
@@ -46,14 +47,17 @@ def build_part(name: str, trunk_onnx: Path, checkpoint: Path | None, layer: Body
     """
     if name not in SPECS:
         raise InputError(f"the part '{name}'", f"one of {sorted(SPECS)}")
-    spec, trunk = SPECS[name], OnnxTrunk(trunk_onnx)
+    spec, trunk = SPECS[name], build_trunk(name, trunk_onnx, checkpoint)
     with torch.no_grad():
-        evidence = Evidence.raw(trunk(torch.zeros(1, 3, trunk.side_px, trunk.side_px))).shape[1]
+        seen = trunk(torch.zeros(1, 3, trunk.side_px, trunk.side_px))
     if checkpoint is None:
-        regressor = build_regressor(RegressorConfig(name, evidence), layer)
+        canonical = name == "face"
+        evidence = Evidence.raw(seen, canonical).shape[1]
+        regressor = build_regressor(RegressorConfig(name, evidence, canonical=canonical), layer)
         regressor.mean.copy_(rest_vector(spec))
     else:
         regressor, _ = load_regressor(checkpoint, layer)
+        evidence = Evidence.raw(seen, regressor.evidence.canonical).shape[1]
     numbers = len(regressor.mean), len(regressor.evidence.mean)
     if numbers != (spec.size, evidence):
         raise InputError(
@@ -61,6 +65,24 @@ def build_part(name: str, trunk_onnx: Path, checkpoint: Path | None, layer: Body
             f"one of {spec.size} parameters from {evidence} numbers ({name} and {trunk_onnx.name})",
         )
     return PartNet(spec, trunk, regressor)
+
+
+def build_trunk(name: str, trunk_onnx: Path, checkpoint: Path | None) -> OnnxTrunk | TunedTrunk:
+    """The trunk that a checkpoint's regressor reads: with the tuned branch that the checkpoint holds, if it does.
+
+    Raises:
+        InputError: a file that does not load, or a branch that does not fit the trunk.
+    """
+    trunk = OnnxTrunk(trunk_onnx)
+    weights = None if checkpoint is None else load_branch(checkpoint)
+    if weights is None:
+        return trunk
+    branch = Branch(trunk, CUTS[name])
+    try:
+        branch.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(f"'{checkpoint}' with a tuned branch of another trunk", f"one of {trunk_onnx.name}") from None
+    return TunedTrunk(trunk, branch)
 
 
 def build_whole(bundle: Path, weights: Path | None) -> WholeBodyNet:

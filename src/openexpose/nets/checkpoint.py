@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
@@ -37,6 +38,11 @@ class RegressorConfig:
     """Which parameter vectors: a name in :data:`openexpose.predict.parts.RECIPES`. The regressors of ``paper`` read
     nothing but the feature vector, as it is; no normalisation, dropout 0.5, in the body's no activation."""
 
+    canonical: bool = False
+    """Face: the landmarks in the face's own frame are evidence, too."""
+    tuned: bool = False
+    """The feature vector is [frozen, tuned]; the weights of the tuned branch lie in the same file."""
+
     @property
     def spec(self) -> PartSpec:
         """The part."""
@@ -56,15 +62,43 @@ def build_regressor(config: RegressorConfig, body: BodyLayer | None = None) -> I
         evidence = Evidence(torch.zeros(size), torch.ones(size), dropout=0.0, limit=math.inf)
         width = Width(config.hidden, norm=False, relu=config.part != "body", dropout=0.5)
     else:
-        evidence, width = Evidence(torch.zeros(size), torch.ones(size)), Width(config.hidden)
+        evidence = Evidence(torch.zeros(size), torch.ones(size), canonical=config.canonical)
+        width = Width(config.hidden)
     return IterativeRegressor(evidence, torch.zeros(spec.size), feedback, width, config.stages)
 
 
 def save_regressor(
-    path: Path, regressor: IterativeRegressor, config: RegressorConfig, provenance: dict[str, str]
+    path: Path,
+    regressor: IterativeRegressor,
+    config: RegressorConfig,
+    provenance: dict[str, str],
+    branch: nn.Module | None = None,
 ) -> None:
-    """Write a checkpoint, whole or not at all. ``provenance``: how the weights were made."""
-    write_content(path, {"config": asdict(config), "provenance": provenance, "state": regressor.state_dict()})
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: the file.
+        regressor, config: what to keep, and how to build it again.
+        provenance: how the weights were made.
+        branch: the tuned branch of a ``tuned`` regressor, whose weights are kept as float16.
+    """
+    content = {"config": asdict(config), "provenance": provenance, "state": regressor.state_dict()}
+    if branch is not None:
+        content["branch"] = {name: value.half() for name, value in branch.state_dict().items()}
+    write_content(path, content)
+
+
+def load_branch(path: Path) -> dict[str, torch.Tensor] | None:
+    """Weights of the tuned branch of a checkpoint, float16; None: its regressor is not tuned. Errors as
+    :func:`load_regressor`; also weights that should be there and are not, or should not be there and are."""
+
+    def find(content: dict[str, Any]) -> tuple[dict[str, torch.Tensor] | None]:
+        branch = content.get("branch")
+        if RegressorConfig(**content["config"]).tuned != isinstance(branch, dict):
+            raise ValueError("weights of a tuned branch, or a tuned regressor, without the other")
+        return (branch,)
+
+    return read_content(path, _OURS, find, recipe="default")[0]
 
 
 def read_config(path: Path) -> RegressorConfig:

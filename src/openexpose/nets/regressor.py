@@ -6,9 +6,36 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from openexpose.nets.feedback import ResidualFeedback
 from openexpose.nets.trunk import TrunkOutput
+
+FACE_AXES = ((33, 133), (362, 263), (10, 151, 9), (152, 175, 199))
+"""Landmarks of the face trunk whose means are the right and left eye, the forehead and the chin: they hold still while
+the face moves."""
+FACE_MESH = 468
+"""The first of the face trunk's landmarks; the irises follow."""
+
+
+def canonical(
+    landmarks: Float[Tensor, "n l 3"], axes: tuple[tuple[int, ...], ...] = FACE_AXES
+) -> Float[Tensor, "n c 3"]:
+    """Face landmarks in a frame of their own: about their middle, as large as their mean distance from it, x from the
+    right to the left eye, y from forehead to chin. What the face does is linear in them, however the head is turned.
+
+    Args:
+        landmarks: of the face trunk; without irises afterwards.
+        axes: landmarks whose means are right, left, top and bottom.
+    """
+    right, left, top, bottom = (landmarks[:, list(chosen)].mean(1) for chosen in axes)
+    x = nnf.normalize(left - right, dim=-1, eps=1e-6)
+    down = bottom - top
+    y = nnf.normalize(down - (x * down).sum(-1, keepdim=True) * x, dim=-1, eps=1e-6)
+    frame = torch.stack([x, y, torch.linalg.cross(x, y)], 2)
+    mesh = landmarks[:, :FACE_MESH]
+    turned = (mesh - mesh.mean(1, keepdim=True)) @ frame
+    return turned / turned.norm(dim=-1).mean(1).clamp_min(1e-6)[:, None, None]
 
 
 class Evidence(nn.Module):
@@ -16,6 +43,7 @@ class Evidence(nn.Module):
 
     Args:
         mean, std: statistics [evidence] of the training set.
+        canonical: also the landmarks in the face's own frame (:func:`canonical`).
         dropout: probability of dropping an input while training.
         limit: standardised numbers are clipped to +- this.
     """
@@ -29,22 +57,24 @@ class Evidence(nn.Module):
         std: Float[Tensor, "evidence"],
         dropout: float = 0.05,
         limit: float = 6.0,
+        canonical: bool = False,
     ) -> None:
         super().__init__()
-        self.limit = limit
+        self.limit, self.canonical = limit, canonical
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.dropout = nn.Dropout(dropout)
 
     @staticmethod
-    def raw(seen: TrunkOutput) -> Float[Tensor, "n evidence"]:
+    def raw(seen: TrunkOutput, with_canonical: bool = False) -> Float[Tensor, "n evidence"]:
         """The numbers before standardisation, one row a crop."""
         parts = [seen.feature, seen.landmarks.flatten(1), seen.visibility]
-        return torch.cat(parts + ([] if seen.world is None else [seen.world.flatten(1)]), 1)
+        parts += [] if seen.world is None else [seen.world.flatten(1)]
+        return torch.cat(parts + ([canonical(seen.landmarks).flatten(1)] if with_canonical else []), 1)
 
     def forward(self, seen: TrunkOutput) -> Float[Tensor, "n evidence"]:
         """Standardised evidence, clipped."""
-        standard = (self.raw(seen) - self.mean) / self.std
+        standard = (self.raw(seen, self.canonical) - self.mean) / self.std
         return self.dropout(standard if math.isinf(self.limit) else standard.clamp(-self.limit, self.limit))
 
 

@@ -3,6 +3,7 @@
 The contract (inputs, outputs, units) is documented in `openexpose.assets.trunk_nets`, which makes the files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from jaxtyping import Float, Shaped
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from openexpose.errors import InputError
 from openexpose.nets.onnx_ops import OPERATORS
+from openexpose.nets.trunk_file import read_trunk
 
 _IMPLIED_ATTRIBUTES: dict[str, dict[str, tuple[Any, ...]]] = {
     "Conv": {"auto_pad": ("NOTSET",), "kernel_shape": ()},
@@ -82,28 +83,64 @@ class _Step:
     last_use: tuple[str, ...] = ()
     """Activations nobody reads after this step."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of activations, weights and buffers among the arguments."""
+        return tuple(argument.name for argument in self.arguments if isinstance(argument, _Name))
 
-class OnnxTrunk(nn.Module):
-    """The graph of an ONNX trunk as torch operations; float16 weights become float32 parameters."""
+
+class Graph(nn.Module):
+    """Operations in their order (`steps`, which subclasses set), and the weights and buffers that they read.
+
+    Args:
+        output_names: what comes out.
+    """
+
+    def __init__(self, output_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.output_names = output_names
+        self.weights = nn.ParameterDict()
+        self.steps: list[_Step] = []
+
+    def run(self, values: dict[str, Tensor], also: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Run the graph on named inputs and return its named outputs, and the tensors ``also`` of its inside."""
+        values = dict(values)
+        for step in self.steps:
+            arguments = [self._value(a.name, values) if isinstance(a, _Name) else a for a in step.arguments]
+            values[step.output] = OPERATORS[step.op](*arguments, **step.attributes)
+            for name in {*step.last_use}.difference(also):
+                del values[name]
+        return {name: values[name] for name in (*self.output_names, *also)}
+
+    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor:
+        if name in values:
+            return values[name]
+        key = kept_as(name)
+        return self.weights[key] if key in self.weights else getattr(self, key)
+
+
+class OnnxTrunk(Graph):
+    """The graph of an ONNX trunk as torch operations; float16 weights become float32 parameters.
+
+    A tuned branch in the file is left out: see :mod:`openexpose.nets.branch`.
+    """
 
     def __init__(self, path: Path):
         """Read the file. Raises `InputError` when it is not ONNX or holds an operator that is not known."""
-        super().__init__()
-        model = _read_model(path)
-        graph = model.graph
+        graph = read_trunk(path).graph
+        super().__init__(tuple(output.name for output in graph.output))
         constants = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+        self.path = path
         self.side_px = int(graph.input[0].type.tensor_type.shape.dim[2].dim_value)
         self.input_name = graph.input[0].name
-        self.output_names = tuple(output.name for output in graph.output)
-        self.weights = nn.ParameterDict()
         steps: list[_Step] = []
         for node in graph.node:
             if node.op_type == "Cast" and node.input[0] in constants:
                 weight = constants[node.input[0]].astype(np.float32)
-                self.weights[_key(node.output[0])] = nn.Parameter(torch.from_numpy(weight))
+                self.weights[kept_as(node.output[0])] = nn.Parameter(torch.from_numpy(weight))
             else:
                 steps.append(self._compile(node, constants))
-        self.steps = _with_last_uses(steps, {*self.output_names, self.input_name})
+        self.steps = with_last_uses(steps, {*self.output_names, self.input_name})
 
     def _compile(self, node: onnx.NodeProto, constants: dict[str, Shaped[np.ndarray, "..."]]) -> _Step:
         if node.op_type not in OPERATORS or len(node.output) != 1:
@@ -125,20 +162,26 @@ class OnnxTrunk(nn.Module):
         is_index = op == "Gather" and value.ndim == 1
         if value.ndim == 0 or op == "Resize" or (value.dtype == np.int64 and not is_index):
             return value.tolist()
-        if not hasattr(self, _key(name)):
-            self.register_buffer(_key(name), torch.from_numpy(value.copy()))
+        if not hasattr(self, kept_as(name)):
+            self.register_buffer(kept_as(name), torch.from_numpy(value.copy()))
         return _Name(name)
 
     def forward(self, image: Float[Tensor, "n 3 side side"]) -> TrunkOutput:
         """Run the graph on RGB crops in 0..1. Raises `InputError` for a wrong image shape."""
+        return self.see(image)[0]
+
+    def see(
+        self, image: Float[Tensor, "n 3 side side"], also: Sequence[str] = ()
+    ) -> tuple[TrunkOutput, list[Float[Tensor, "n ..."]]]:
+        """As :meth:`forward`, and the tensors ``also`` of the inside."""
         if image.ndim != 4 or image.shape[1:] != (3, self.side_px, self.side_px):
             raise InputError(
                 got=f"an image of shape {tuple(image.shape)}",
                 expected=f"[n,3,{self.side_px},{self.side_px}]",
                 fix="resample the crop to the trunk's side",
             )
-        values = self.run({self.input_name: image})
-        return TrunkOutput(
+        values = self.run({self.input_name: image}, also)
+        seen = TrunkOutput(
             feature=values["feature"],
             landmarks=values["landmarks"],
             visibility=values["visibility"],
@@ -146,49 +189,24 @@ class OnnxTrunk(nn.Module):
             presence=values["presence"],
             handedness=values.get("handedness"),
         )
-
-    def run(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Run the graph on named inputs and return its named outputs."""
-        values = dict(values)
-        for step in self.steps:
-            arguments = [self._value(a.name, values) if isinstance(a, _Name) else a for a in step.arguments]
-            values[step.output] = OPERATORS[step.op](*arguments, **step.attributes)
-            for name in step.last_use:
-                del values[name]
-        return {name: values[name] for name in self.output_names}
-
-    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor:
-        if name in values:
-            return values[name]
-        key = _key(name)
-        return self.weights[key] if key in self.weights else getattr(self, key)
+        return seen, [values[name] for name in also]
 
 
-def _with_last_uses(steps: list[_Step], kept: set[str]) -> list[_Step]:
+def with_last_uses(steps: Sequence[_Step], kept: set[str]) -> list[_Step]:
     """Mark, from the end, where each activation that is not `kept` is read for the last time (or is never read)."""
     produced, marked = {step.output for step in steps}, []
     seen = set(kept)
     for step in reversed(steps):
-        read = {argument.name for argument in step.arguments if isinstance(argument, _Name)} & produced
+        read = {*step.reads} & produced
         ending = (read | {step.output}) - seen
         seen |= ending
         marked.append(replace(step, last_use=tuple(sorted(ending))))
     return marked[::-1]
 
 
-def _key(name: str) -> str:
-    """Return a name that torch accepts for a parameter or a buffer."""
+def kept_as(name: str) -> str:
+    """The name under which torch keeps a weight or buffer of that name."""
     return name.replace(".", "_").replace("/", "_")
-
-
-def _read_model(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-    except (OSError, DecodeError) as error:
-        raise InputError(got=f"{path}: {error}", expected="an ONNX file", fix="check the path") from error
-    if len(model.graph.input) != 1:
-        raise InputError(got=f"{path} with {len(model.graph.input)} inputs", expected="an ONNX file of a trunk")
-    return model
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

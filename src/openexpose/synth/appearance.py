@@ -1,5 +1,6 @@
 """How a person looks: skin, eyes, hair and clothes as covering fields over the template, found by geometry."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,11 +15,17 @@ from openexpose.body.model import BodyModel
 from openexpose.errors import InputError
 from openexpose.synth.library import Library
 from openexpose.synth.raster import EYE, MOUTH, SKIN, Surface
+from openexpose.synth.thing import MASK_PARTS
 
 Array = np.ndarray
 
 LAYERS = ("gloves", "shoes", "hair", "brows", "upper", "lower")
 """Layers in the order in which they cover each other."""
+_HEAD_JOINTS = ("head", "jaw", "left_eye_smplx", "right_eye_smplx")
+_LIMB_JOINTS = {
+    "shoulder": "upper arm", "elbow": "forearm", "wrist": "hand", "hip": "thigh", "knee": "shin", "ankle": "foot",
+    "foot": "foot",
+}  # fmt: skip
 _TILE = 128
 _IRIS_RAD = np.radians(30.0)
 _IRIS_IN_TILE = 0.21  # radius of the iris in a one-eye texture, in units of its side
@@ -32,6 +39,7 @@ class Template:
         rest: [v, 3] template vertices. faces: [f, 3]. label: [v] the joint that moves each vertex most.
         kinds: [f]. corner_uv: [f, 3, 2], v down. joints: [55, 3] rest joints.
         brow_distance_m: [v] distance to the arcs through the brow landmarks.
+        parts: [f] part of the body that each face belongs to, an index of :data:`openexpose.synth.thing.MASK_PARTS`.
     """
 
     rest: Float[Array, "v 3"]
@@ -41,6 +49,7 @@ class Template:
     corner_uv: Float[Array, "f 3 2"]
     joints: Float[Array, "55 3"]
     brow_distance_m: Float[Array, "v"]
+    parts: UInt8[Array, "f"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,19 @@ def read_template(model: BodyModel) -> Template:
             uv[inside] = _eye_uv(rest, faces[inside], vertices)
     inner = (rest[model.landmark_vertices] * model.landmark_barycentric[..., None]).sum(1)
     distance = np.min([_distance_to_arc(rest, brow) for brow in (inner[:5], inner[5:10])], 0)
-    return Template(rest, faces, label, kinds, uv, model.joint_template.astype(np.float32), distance.astype(np.float32))
+    joints, parts = model.joint_template.astype(np.float32), _part_of_joint()[label[faces[:, 0]]]
+    return Template(rest, faces, label, kinds, uv, joints, distance.astype(np.float32), parts)
+
+
+def _part_of_joint() -> UInt8[Array, "55"]:
+    """The part of a mask that moves with each joint."""
+    parts = np.full(55, MASK_PARTS.index("torso"), np.uint8)
+    parts[[INDEX[name] for name in _HEAD_JOINTS]] = MASK_PARTS.index("head")
+    for first, side in ((25, "left"), (40, "right")):
+        parts[first : first + 15] = MASK_PARTS.index(f"{side} hand")
+        for name, part in _LIMB_JOINTS.items():
+            parts[INDEX[f"{side}_{name}"]] = MASK_PARTS.index(f"{side} {part}")
+    return parts
 
 
 def _distance_to_arc(points: Array, arc: Float[Array, "n 3"]) -> Float[Array, "v"]:
@@ -107,10 +128,18 @@ def smooth_noise(points: Float[Array, "v 3"], rng: np.random.Generator, frequenc
     return np.sin(points @ waves.astype(np.float32) + phases.astype(np.float32)).mean(1) * 1.6
 
 
-def sample_look(rng: np.random.Generator, template: Template, library: Library, mip: int) -> Look:
-    """Dress a person. ``mip`` picks the skin texture: 0 = 1024 px (close-ups), 1 = 512, 2 = 256 (whole bodies)."""
+def sample_look(
+    rng: np.random.Generator, template: Template, library: Library, mip: int, *, bare: Collection[str] | None = None
+) -> Look:
+    """Paint clothes onto a person.
+
+    Args:
+        mip: picks the skin texture: 0 = 1024 px (close-ups), 1 = 512, 2 = 256 (whole bodies).
+        bare: layers of :data:`LAYERS` that are not painted, because geometry is worn there. None: paint all, with the
+            random numbers of the frozen test set, of which other values use fewer.
+    """
     fields = np.full((len(template.rest), len(LAYERS)), -1.0, np.float32)
-    heights = np.zeros(len(LAYERS))
+    heights, painted = np.zeros(len(LAYERS)), np.ones(len(LAYERS), bool)
     drawn = {
         "gloves": (rng.random() < 0.06, _gloves, 0.002),
         "shoes": (rng.random() < 0.88, _shoes, 0.006),
@@ -121,17 +150,21 @@ def sample_look(rng: np.random.Generator, template: Template, library: Library, 
     }
     for k, name in enumerate(LAYERS):
         worn, field, heights[k] = drawn[name]
-        if worn:
+        painted[k] = bare is None or (worn and name not in bare)
+        if worn and painted[k]:
             fields[:, k] = field(rng, template)
     offset = np.zeros(len(fields), np.float32)
     for k, height in enumerate(heights):
+        if not painted[k]:
+            continue
         rise = np.clip(fields[:, k] / 0.02, 0, 1)
         wrinkle = 1 + 0.45 * smooth_noise(template.rest, rng, rng.uniform(12, 30))
         offset = np.maximum(offset, rise * height * wrinkle)
     kind = library.skins[rng.integers(len(library.skins))][mip]
     gain = (rng.uniform(0.75, 1.2) * (1 + rng.normal(0, 0.025, 3))).astype(np.float32)
-    tiles = np.stack([_tile(rng, library, name) for name in LAYERS])
-    if rng.random() < 0.8:  # brows usually match the hair
+    blank = np.zeros((_TILE, _TILE, 3), np.uint8)
+    tiles = np.stack([_tile(rng, library, name) if painted[k] else blank for k, name in enumerate(LAYERS)])
+    if rng.random() < 0.8 and painted[LAYERS.index("hair")]:  # brows usually match the hair
         tiles[LAYERS.index("brows")] = tiles[LAYERS.index("hair")] * np.float32(rng.uniform(0.6, 1))
     gloss = np.array([0.02, 0.08, 0.05, 0.0, 0.01, 0.01, rng.uniform(0, 0.06), 0.5, 0.1], np.float32)
     scale = np.array([8, 6, 16, 24, rng.uniform(2, 9), rng.uniform(2, 9)], np.float32)
@@ -151,7 +184,7 @@ def _shoes(rng: np.random.Generator, template: Template) -> Array:
 
 
 def _head_mask(template: Template) -> Array:
-    return np.isin(template.label, [INDEX[n] for n in ("head", "jaw", "left_eye_smplx", "right_eye_smplx")])
+    return np.isin(template.label, [INDEX[n] for n in _HEAD_JOINTS])
 
 
 def _hair(rng: np.random.Generator, template: Template) -> Array:

@@ -1,135 +1,31 @@
-"""Shards of rendered pictures: one ``.npz`` each, seeded, resumable, readable without pickle.
+"""Data sets of rendered pictures: seeded, in shards, resumable, on one machine or on many.
 
-A shard holds the pictures as JPEG bytes (``jpeg``, cut at ``jpeg_offsets``), one array per label of its sample type in
-:mod:`openexpose.synth.scene` (first axis = pictures), and ``kind``, ``seed``, ``body`` (a digest of the body model).
+A picture depends on kind, seed and its number alone, so that any shard can be rendered anywhere, by itself.
+:mod:`openexpose.synth.shard_files` says what a shard is.
 """
 
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from threadpoolctl import threadpool_limits
 
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
 from openexpose.synth.digest import body_digest
 from openexpose.synth.person import Stage, build_stage
-from openexpose.synth.scene import (
-    BodySample,
-    FaceSample,
-    HandSample,
-    PeopleSample,
-    Sample,
-    label_names,
-    sample_body,
-    sample_face_crop,
-    sample_hands,
-    sample_whole_person,
-)
+from openexpose.synth.photo import Photo
+from openexpose.synth.scene import Kind, sample_photo
+from openexpose.synth.shard_files import Origin, check_shard, write_shard
 
-Array = np.ndarray
-Kind = Literal["body", "hands", "faces", "people"]
-
-SAMPLE_TYPES: dict[str, type] = {"body": BodySample, "hands": HandSample, "faces": FaceSample, "people": PeopleSample}
-_JPEG_QUALITY = 92
-# What numpy and zipfile raise on damaged files; RuntimeError: a flag that says "encrypted" or an unknown compression.
-_BROKEN = (
-    OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, SyntaxError, RuntimeError, MemoryError,
-    OverflowError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 _STREAM = {"body": 0, "hands": 1, "faces": 2, "people": 3}
-_DRAW = {"body": sample_body, "hands": sample_hands, "faces": sample_face_crop, "people": sample_whole_person}
-
-
-@dataclass(frozen=True)
-class Shards:
-    """Pictures of one kind, read from one or more shards.
-
-    Attributes:
-        kind: ``body``, ``hands``, ``faces`` or ``people``.
-        jpeg: all JPEG files one after the other. offsets: [n + 1] where each begins.
-        labels: one array [n, ...] per label, named as in the sample types.
-        body: digest of the body model, see :func:`openexpose.synth.digest.body_digest`.
-    """
-
-    kind: str
-    jpeg: UInt8[Array, "bytes"]
-    offsets: Int[Array, "n1"]
-    labels: Mapping[str, Array]
-    body: str
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def file(self, index: int) -> UInt8[Array, "bytes"]:
-        """The JPEG file of one picture."""
-        return self.jpeg[self.offsets[index] : self.offsets[index + 1]]
-
-    def image(self, index: int) -> UInt8[Array, "s s 3"]:
-        """Decode one picture, RGB."""
-        data = self.file(index)
-        return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
-
-
-def sample_people(kind: Kind, seed: int, start: int, stage: Stage) -> Iterator[Sample]:
-    """Endless pictures; person ``k`` depends only on (kind, seed, k), and ``start`` is the first person."""
-    while True:
-        drawn = _DRAW[kind](np.random.default_rng([seed, _STREAM[kind], start]), stage)
-        yield from drawn if isinstance(drawn, tuple) else (drawn,)
-        start += 1
-
-
-def render_shard(kind: Kind, seed: int, start: int, count: int, out: Path, stage: Stage) -> Path:
-    """Render ``count`` pictures, beginning with person ``start``, and write them whole or not at all."""
-    quality, names = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY], label_names(SAMPLE_TYPES[kind])
-    files, labels = [], []
-    for sample in islice(sample_people(kind, seed, start, stage), count):  # no pictures kept: a shard's would be large
-        files.append(cv2.imencode(".jpg", sample.image[..., ::-1], quality)[1].ravel())
-        labels.append([getattr(sample, name) for name in names])
-    columns = [_stacked(list(column)) for column in zip(*labels, strict=True)]
-    arrays: dict[str, Any] = dict(zip(names, columns, strict=True))
-    arrays |= {"jpeg": np.concatenate(files), "jpeg_offsets": np.cumsum([0, *map(len, files)])}
-    arrays |= {"kind": np.array(kind), "seed": np.array(seed), "body": np.array(body_digest(stage.model))}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_suffix(f".part{os.getpid()}")
-    with part.open("wb") as file:
-        np.savez(file, **arrays)
-    part.replace(out)
-    return out
-
-
-def load_shards(paths: Sequence[Path]) -> Shards:
-    """Read shards of one kind, in the given order.
-
-    Raises:
-        InputError: no paths, an unreadable file, or shards of different kinds or made with different body models.
-    """
-    if not paths:
-        raise InputError("no shards", "at least one .npz file written by 'openexpose synth'")
-    loaded = [_read(Path(path)) for path in paths]
-    marks = {(str(shard["kind"]), str(shard["body"])) for shard in loaded}
-    if len(marks) > 1:
-        raise InputError(f"shards of {len(marks)} sorts: {sorted(marks)}", "one kind of crop and one body model")
-    kind = str(loaded[0]["kind"])
-    sizes = np.concatenate([np.diff(shard["jpeg_offsets"]) for shard in loaded])
-    return Shards(
-        kind,
-        np.concatenate([shard["jpeg"] for shard in loaded]),
-        np.concatenate([[0], np.cumsum(sizes)]),
-        {name: np.concatenate([shard[name] for shard in loaded]) for name in label_names(SAMPLE_TYPES[kind])},
-        str(loaded[0]["body"]),
-    )
 
 
 @dataclass(frozen=True)
@@ -149,56 +45,104 @@ class SynthJob:
     body: Path | None = None
     assets: Path | None = None
 
+    @property
+    def shards(self) -> int:
+        """How many there are in all."""
+        return -(-self.count // self.shard_size)
+
     def shard(self, index: int) -> tuple[str, int, int]:
-        """File name, first person and number of pictures of a shard."""
-        per_person = 2 if self.kind == "hands" else 1
-        count = min(self.shard_size, self.count - index * self.shard_size)
-        return f"{self.kind}-{self.seed}-{index:05d}.npz", index * self.shard_size // per_person, count
+        """File name, first picture and number of pictures of a shard."""
+        first = index * self.shard_size
+        return f"{self.kind}-{self.seed}-{index:05d}.tar", first, min(self.shard_size, self.count - first)
 
 
-def synth(job: SynthJob, out: Path, *, workers: int = 1) -> Iterator[Path]:
+def sample(kind: Kind, seed: int, number: int, stage: Stage) -> Photo:
+    """Picture ``number`` of a kind and seed."""
+    return sample_photo(kind, np.random.default_rng([seed, _STREAM[kind], number]), stage)
+
+
+def render_shard(kind: Kind, seed: int, first: int, count: int, out: Path, stage: Stage) -> Path:
+    """Render ``count`` pictures, beginning with picture ``first``, and write them whole or not at all."""
+    photos = (sample(kind, seed, number, stage) for number in range(first, first + count))
+    return write_shard(out, Origin(kind, seed, first, body_digest(stage.model)), photos)
+
+
+def synth(
+    job: SynthJob, out: Path, *, workers: int = 1, shards: range | None = None, cluster: str | None = None
+) -> Iterator[Path]:
     """Render a data set; yields each shard's path when it is there. Finished shards of an earlier run are kept.
 
+    Args:
+        job: what to render.
+        out: folder of the shards.
+        workers: processes on this machine.
+        shards: only these, so that many machines render one data set; None: all.
+        cluster: address of the scheduler of a ``distributed`` cluster that renders instead of this machine. Its workers
+            have openexpose and the assets, and see the folder by the same path.
+
     Raises:
-        InputError: a count is not positive, the seed is negative, a hands shard would split a person, the folder
-            cannot be written to, or assets are missing.
+        InputError: a count is not positive, the seed is negative, there are no such shards, the folder cannot be
+            written to, assets are missing, or the cluster does not answer or writes elsewhere.
     """
     if job.count < 1 or job.shard_size < 1 or workers < 1:
         got = f"count {job.count}, shard size {job.shard_size}, workers {workers}"
         raise InputError(got, "positive numbers")
     if job.seed < 0:
         raise InputError(f"seed {job.seed}", "a seed of 0 or more")
-    if job.kind == "hands" and job.shard_size % 2:
-        raise InputError(f"shard size {job.shard_size} for hands", "an even number: a person gives two crops")
+    indices = range(job.shards) if shards is None else shards
+    if not (indices and 0 <= indices.start < indices.stop <= job.shards):
+        raise InputError(f"shards {indices.start}:{indices.stop} of {job.shards}", f"some of 0:{job.shards}")
     check_writable(out)
-    stage = build_stage(job.body, job.assets)
-    digest = body_digest(stage.model)
-    indices = range(-(-job.count // job.shard_size))
-    missing = [k for k in indices if not _finished(out / job.shard(k)[0], job.shard(k)[2], digest)]
+    digest = body_digest(_stage(job.body, job.assets).model)
+    missing = [k for k in indices if not _finished(out / job.shard(k)[0], job, k, digest)]
     yield from (out / job.shard(k)[0] for k in indices if k not in missing)
-    if workers == 1:
-        cv2.setNumThreads(1)
-        for k in missing:
-            name, start, count = job.shard(k)
-            yield render_shard(job.kind, job.seed, start, count, out / name, stage)
-        return
-    del stage
-    with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,)) as pool:
-        yield from pool.map(_work, [(job, k, out) for k in missing])
+    tasks = [(job, k, out.resolve()) for k in missing]
+    if cluster is not None:
+        yield from (out / name for name in _on_cluster(cluster, tasks))
+    elif workers == 1 or len(tasks) < 2:
+        yield from (out / _work(task) for task in tasks)
+    else:
+        _stage.cache_clear()
+        with one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            try:
+                yield from (out / name for name in pool.map(_work, tasks))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-_worker_stage: list[Stage] = []
+@cache
+def _stage(body: Path | None, assets: Path | None) -> Stage:
+    """Read once in each process."""
+    return build_stage(body, assets)
 
 
-def _start_worker(job: SynthJob) -> None:
-    cv2.setNumThreads(1)
-    _worker_stage.append(build_stage(job.body, job.assets))
-
-
-def _work(task: tuple[SynthJob, int, Path]) -> Path:
+def _work(task: tuple[SynthJob, int, Path]) -> str:
+    """Render a shard on one core; returns its name."""
     job, index, out = task
-    name, start, count = job.shard(index)
-    return render_shard(job.kind, job.seed, start, count, out / name, _worker_stage[0])
+    cv2.setNumThreads(1)
+    name, first, count = job.shard(index)
+    with threadpool_limits(1):
+        render_shard(job.kind, job.seed, first, count, out / name, _stage(job.body, job.assets))
+    return name
+
+
+def _on_cluster(address: str, tasks: list[tuple[SynthJob, int, Path]]) -> Iterator[str]:
+    """Render shards on an existing cluster; their names in the order in which they get ready."""
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"a cluster at '{address}' that does not answer ({reason})", "a scheduler's address") from None
+    with client:
+        for future in as_completed(client.map(_work, tasks, pure=False)):
+            name = future.result()
+            out = tasks[0][2]
+            if not (out / name).is_file():
+                got = f"a cluster whose workers wrote '{out / name}' where this machine does not see it"
+                raise InputError(got, "a folder that all machines share")
+            yield name
 
 
 @contextmanager
@@ -217,41 +161,11 @@ def one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _finished(path: Path, count: int, digest: str) -> bool:
+def _finished(path: Path, job: SynthJob, index: int, digest: str) -> bool:
     """Whether a shard is whole: everything in it is read, so that damaged ones are rendered again."""
+    _, first, count = job.shard(index)
     try:
-        shard = _read(path)
+        shard = check_shard(path)
     except InputError:
         return False
-    return len(shard["jpeg_offsets"]) == count + 1 and str(shard["body"]) == digest
-
-
-def _read(path: Path) -> dict[str, Array]:
-    fix = "Run 'openexpose synth' again with the same words: it renders damaged shards anew."
-    expected = "a shard written by 'openexpose synth'"
-    shard = read_arrays(path, expected, fix)
-    kind = str(shard.get("kind"))
-    needed = ("jpeg", "jpeg_offsets", "body", *(label_names(SAMPLE_TYPES[kind]) if kind in SAMPLE_TYPES else ("kind",)))
-    missing = [name for name in needed if name not in shard]
-    if missing:
-        raise InputError(f"{path} without {', '.join(missing)}", expected, fix)
-    return shard
-
-
-def read_arrays(path: Path, expected: str, fix: str = "") -> dict[str, Array]:
-    """All arrays of an npz file, without pickle; checksums are checked.
-
-    Raises:
-        InputError: the file is missing or damaged; it says ``expected`` and ``fix``.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as npz:
-            return {name: npz[name] for name in npz.files}
-    except _BROKEN as error:
-        reason = " ".join((str(error) or type(error).__name__).split())
-        raise InputError(f"{path}, which cannot be read ({reason})", expected, fix) from None
-
-
-def _stacked(values: list[Array]) -> Array:
-    array = np.stack(values)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return shard.origin == Origin(job.kind, job.seed, first, digest) and len(shard) == count

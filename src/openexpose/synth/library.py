@@ -1,5 +1,6 @@
 """The CC0 pictures and the pose statistics the generator draws from, read once per process."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Library:
         eyes: [n] one eye each, pupil in the middle. cloth: [n] pictures of cloth. backgrounds: [n] pictures.
         hands: [n, 15, 3] right-hand poses, axis-angle.
         prior: body-pose prior.
+        views: of each place with pictures, by name, the direction of each (degrees, as in its name) and its index in
+            ``backgrounds``.
     """
 
     skins: tuple[tuple[UInt8[Array, "s s 3"], ...], ...]
@@ -30,6 +33,7 @@ class Library:
     backgrounds: tuple[UInt8[Array, "h w 3"], ...]
     hands: Float[Array, "n 15 3"]
     prior: PosePrior
+    views: Mapping[str, Mapping[int, int]]
 
 
 def default_assets() -> Path:
@@ -64,7 +68,18 @@ def load_library(folder: Path | None = None) -> Library:
         tuple(_pictures(folder / "backgrounds")),
         hands,
         load_pose_prior(folder / "pose_prior.npz"),
+        _views(sorted((folder / "backgrounds").glob("*.jpg"))),
     )
+
+
+def _views(paths: list[Path]) -> dict[str, dict[int, int]]:
+    """Pictures named ``<place>_<degrees>.jpg``; others belong to no place."""
+    views: dict[str, dict[int, int]] = {}
+    for index, path in enumerate(paths):
+        place, _, degrees = path.stem.rpartition("_")
+        if place and degrees.isdecimal():
+            views.setdefault(place, {})[int(degrees)] = index
+    return views
 
 
 def _pictures(folder: Path) -> list[UInt8[Array, "h w 3"]]:

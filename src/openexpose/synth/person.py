@@ -1,6 +1,8 @@
 """One seeded person in front of a photo's camera: the truth that crops and labels are made from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from openexpose.body.mesh import joint_transforms, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.geometry.rotation import rotvec_to_matrix
 from openexpose.synth.appearance import Template, read_template, sample_look
-from openexpose.synth.library import Library, load_library
+from openexpose.synth.collision import fit_capsules
+from openexpose.synth.library import Library, default_assets, load_library
+from openexpose.synth.lighting import Place, read_places
 from openexpose.synth.pose import (
     PoseSource,
     full_pose,
@@ -23,6 +27,8 @@ from openexpose.synth.pose import (
     sample_hand_pose,
 )
 from openexpose.synth.raster import Light, Surface, vertex_normals
+from openexpose.synth.shape import Measures, measure_shapes
+from openexpose.synth.wardrobe import Wardrobe, read_wardrobe
 
 Array = np.ndarray
 
@@ -34,12 +40,33 @@ _WARM = np.array([1.0, 0.1, -1.0])
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything that is the same for all people: body model, its template, pictures, pose sources."""
+    """Everything that is the same for all people: body model, its template, pictures, pose sources.
+
+    Attributes:
+        assets: folder of pictures, lights and clothes. is_free: whether the body is the free one, which clothes fit.
+    """
 
     model: BodyModel
     template: Template
     library: Library
     poses: PoseSource
+    assets: Path
+    is_free: bool
+
+    @cached_property
+    def wardrobe(self) -> Wardrobe | None:
+        """Clothes with their own geometry, hair, hats and glasses; None for a user's body: its clothes are painted."""
+        return read_wardrobe(self.assets / "wardrobe", self.model) if self.is_free else None
+
+    @cached_property
+    def measures(self) -> Measures:
+        """Height and volume of the body's shapes."""
+        return measure_shapes(self.model)
+
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """Light of the places that the backgrounds show."""
+        return read_places(self.assets)
 
 
 @dataclass(frozen=True)
@@ -84,8 +111,9 @@ def build_stage(body: Path | None = None, assets: Path | None = None) -> Stage:
     model, library = load_body_model(body), load_library(assets)
     rest = model.joint_template[:22].astype(float)
     names, actions = ((), None) if body is not None else _facial_actions(model)
-    poses = PoseSource(library.prior, library.hands, rest, actions, names, model.num_expression)
-    return Stage(model, read_template(model), library, poses)
+    capsules = None if body is None else fit_capsules(model)
+    poses = PoseSource(library.prior, library.hands, rest, actions, names, model.num_expression, capsules)
+    return Stage(model, read_template(model), library, poses, assets or default_assets(), body is None)
 
 
 def _facial_actions(model: BodyModel) -> tuple[tuple[str, ...], Float[Array, "a e"]]:

@@ -23,12 +23,13 @@ from openexpose.body.mesh import joint_transforms
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable, write_whole
-from openexpose.synth.dataset import one_thread_each, read_arrays
+from openexpose.synth.dataset import one_thread_each
 from openexpose.synth.library import default_assets
 from openexpose.synth.person import Person, Stage, build_stage, dressed_person
 from openexpose.synth.picture import expose, sample_background
 from openexpose.synth.raster import render
 from openexpose.synth.scene import ALL, point_visibility
+from openexpose.synth.shard_files import read_arrays
 from openexpose.synth.testset import NAME, PEOPLE, FrozenPeople, TruePerson, appearance_rng, check_body, checked
 from openexpose.synth.testset_folder import boxes_json, readme, table_csv
 from openexpose.synth.view import View

@@ -1,23 +1,30 @@
-"""What the frozen trunks see in rendered crops, computed once and kept beside the shards."""
+"""What the frozen trunks see in rendered close-ups, computed once and kept beside the shards."""
 
 import hashlib
 import os
 import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+import onnxruntime as ort
+from jaxtyping import Bool, Float, UInt8
 
+from openexpose.data.synthetic import shards_in
 from openexpose.errors import InputError
 from openexpose.predict.bundle import Seen, default_bundle, open_session
-from openexpose.synth.dataset import load_shards, read_arrays
+from openexpose.synth.shard_files import open_shard, opened
+from openexpose.synth.shards import Shards, load_shards
 
 Array = np.ndarray
 
 KINDS = {"body": "body", "hand": "hands", "face": "faces"}
 """The kind of shard that each part learns from."""
 FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
+_EXPECTED = "evidence of the frozen trunk beside every shard"
 _NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence")  # faces have no world points
 
 
@@ -27,7 +34,7 @@ def find_shards(folder: Path, part: str) -> list[Path]:
     Raises:
         InputError: there are none.
     """
-    paths = [path for path in sorted(folder.glob(f"{KINDS[part]}-*.npz")) if len(path.suffixes) == 1]
+    paths = shards_in(folder, KINDS[part])
     if not paths:
         raise InputError(f"'{folder}' without {KINDS[part]} shards", "a folder made by `openexpose synth`")
     return paths
@@ -38,7 +45,15 @@ def evidence_path(shard: Path) -> Path:
     return shard.with_suffix(".evidence.npz")
 
 
-def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threads: int = 1, batch: int = 16) -> int:
+def cache_evidence(
+    shards: Path,
+    part: str,
+    *,
+    bundle: Path | None = None,
+    threads: int = 1,
+    batch: int = 16,
+    outputs: Sequence[str] = (),
+) -> int:
     """Run a part's trunk over the shards of a folder that have no evidence yet, damaged evidence, or evidence of other
     pictures or of another trunk.
 
@@ -46,6 +61,7 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
         shards: folder of shards made by `openexpose synth`.
         part: ``body``, ``hand`` or ``face``.
         bundle: folder that holds ``{part}_trunk.onnx``; None: the packaged one.
+        outputs: further outputs of the trunk to keep; those that it does not have are left out.
 
     Returns:
         Number of shards done.
@@ -56,24 +72,45 @@ def cache_evidence(shards: Path, part: str, *, bundle: Path | None = None, threa
     paths = find_shards(shards, part)
     trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
     session = open_session(trunk, threads, "cpu")
-    names = [output.name for output in session.get_outputs() if output.name in FIELDS]
+    names = [output.name for output in session.get_outputs() if output.name in (*FIELDS, *outputs)]
     done = 0
     for path in paths:
         made_from = _made_from(path, trunk)
-        if _is_fresh(path, made_from):
+        if _is_fresh(path, made_from, names):
             continue
-        crops = load_shards([path])
-        rows = []
-        for k in range(0, len(crops), batch):
-            images = np.stack([crops.image(i) for i in range(k, min(k + batch, len(crops)))])
-            rows.append(session.run(names, {"image": network_input(images)}))
         content: dict[str, Any] = {"made_from": np.array(made_from)}
-        content |= {name: np.concatenate([row[i] for row in rows]) for i, name in enumerate(names)}
+        content |= _look(session, names, load_shards([path]), batch)
         temporary = path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(temporary, **content)
         temporary.replace(evidence_path(path))
         done += 1
     return done
+
+
+def _look(session: ort.InferenceSession, names: list[str], shards: Shards, batch: int) -> dict[str, Array]:
+    """The trunk's outputs, first axis = pictures, of which no more than a batch is in memory."""
+    side, found = session.get_inputs()[0].shape[-1], dict[str, Array]()
+    left = is_left(shards)
+    for first in range(0, len(shards), batch):
+        rows = range(first, min(first + batch, len(shards)))
+        images = np.stack([trunk_picture(shards.image(k), side, mirrored=bool(left[k])) for k in rows])
+        for name, value in zip(names, session.run(names, {"image": network_input(images)}), strict=True):
+            if name not in found:
+                found[name] = np.empty((len(shards), *value.shape[1:]), value.dtype)
+            found[name][rows.start : rows.stop] = value
+    return found
+
+
+def is_left(shards: Shards) -> Bool[Array, "n"]:
+    """Which pictures show left hands: networks see them mirrored."""
+    return shards.focus == "left_hand"
+
+
+def trunk_picture(image: UInt8[Array, "h w 3"], side: int | str | None, *, mirrored: bool) -> UInt8[Array, "s s 3"]:
+    """A close-up as a trunk gets it: of its size (not a number: any size will do), left hands mirrored."""
+    if isinstance(side, int) and image.shape[:2] != (side, side):
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
+    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
 
 
 def await_evidence(
@@ -101,17 +138,21 @@ def await_evidence(
 
 def _made_from(shard: Path, trunk: Path) -> str:
     """What evidence depends on: the pictures of the shard and the trunk, as digests."""
-    pictures = hashlib.sha256(load_shards([shard]).jpeg.tobytes()).hexdigest()[:16]
-    return f"{pictures} {hashlib.sha256(trunk.read_bytes()).hexdigest()[:16]}"
+    return f"{open_shard(shard).digest} {_digest(trunk, trunk.stat().st_mtime_ns)}"
 
 
-def _is_fresh(shard: Path, made_from: str) -> bool:
-    """Whether the evidence of a shard is whole and made from just this."""
+@cache
+def _digest(trunk: Path, changed_ns: int) -> str:
+    return hashlib.sha256(trunk.read_bytes()).hexdigest()[:16]
+
+
+def _is_fresh(shard: Path, made_from: str, names: Sequence[str] = ()) -> bool:
+    """Whether the evidence of a shard is whole, made from just this, and holds the outputs ``names``."""
     try:
-        content = read_arrays(evidence_path(shard), "evidence")
+        content, kept = _read(evidence_path(shard), ("made_from", *FIELDS))
     except InputError:
         return False
-    return set(_NEEDED) <= set(content) and str(content["made_from"]) == made_from
+    return {*_NEEDED, *names} <= kept and str(content["made_from"]) == made_from
 
 
 def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
@@ -125,12 +166,29 @@ def load_evidence(shard: Path) -> Seen:
     Raises:
         InputError: it was not computed yet, or is damaged.
     """
-    path, expected = evidence_path(shard), "evidence of the frozen trunk beside every shard"
-    if not path.is_file():
-        raise InputError(f"'{shard.name}' without evidence", expected)
-    content = read_arrays(path, expected, "Delete it: `openexpose train` computes it again.")
+    content = load_outputs(shard, ("made_from", *FIELDS))
     missing = [name for name in _NEEDED if name not in content]
     if missing:
-        raise InputError(f"'{path}' without {', '.join(missing)}", expected, "Delete it.")
+        raise InputError(f"'{evidence_path(shard)}' without {', '.join(missing)}", _EXPECTED, "Delete it.")
     feature, landmarks, visibility = (content[name] for name in ("feature", "landmarks", "visibility"))
     return Seen(feature, landmarks, visibility, content.get("world"), content["presence"])
+
+
+def load_outputs(shard: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Cached outputs of a trunk by their names, first axis = pictures; those that were not kept are left out.
+
+    Raises:
+        InputError: as :func:`load_evidence`.
+    """
+    path = evidence_path(shard)
+    if not path.is_file():
+        raise InputError(f"'{shard.name}' without evidence", _EXPECTED)
+    return _read(path, names)[0]
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], set[str]]:
+    """Some arrays of a file, the others not read, and the names of all; checksums are checked."""
+    fix = "Delete it: `openexpose train` computes it again."
+    with opened(path, _EXPECTED, fix), np.load(path, allow_pickle=False) as content:
+        kept = set(content.files)
+        return {name: content[name] for name in names if name in kept}, kept

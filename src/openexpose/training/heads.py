@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from openexpose.body.keypoints import PARTS
-from openexpose.body.model import load_body_model
+from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
-from openexpose.losses import LossWeights, PartTarget, Term, part_loss
+from openexpose.losses import LossWeights, PartTarget, SkinMotion, Term, part_loss, skin_factor
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor, save_regressor
 from openexpose.nets.decode import Decoded, decode, matrix_to_sixd, project_weak
@@ -31,9 +31,9 @@ MIN_PRESENCE = 0.2
 """Hands and faces that the trunk does not see teach nothing: prediction then keeps the body's estimate."""
 STAGE_WEIGHTS = (0.3, 0.5, 1.0)
 WEIGHTS = {
-    "body": LossWeights(points=5.0, projected=8.0, betas=0.02, expression=0.01),
-    "hand": LossWeights(points=40.0, projected=8.0, betas=0.01, camera=0.1),
-    "face": LossWeights(points=40.0, projected=12.0, betas=0.05, expression=0.15, camera=0.1),
+    "body": LossWeights(points=5.0, projected=8.0, betas=0.03, expression=0.1),
+    "hand": LossWeights(points=40.0, projected=8.0, betas=0.03, camera=0.1),
+    "face": LossWeights(points=40.0, projected=12.0, betas=0.03, expression=0.5, camera=0.1),
 }
 _RECIPE = ("recipe", "stage", "epochs", "steps", "batch", "rate", "hidden", "feedback", "held_out", "seed")
 _SHOWN, _COLUMNS, _CELL_PX = 12, 6, 192
@@ -90,15 +90,20 @@ class HeadLoss(nn.Module):
     Args:
         regressor: what is trained.
         spec: the part.
-        layer: the free body.
+        model: the free body.
     """
 
     weight: Tensor
+    betas_factor: Tensor
+    expression_factor: Tensor
 
-    def __init__(self, regressor: IterativeRegressor, spec: PartSpec, layer: BodyLayer) -> None:
+    def __init__(self, regressor: IterativeRegressor, spec: PartSpec, model: BodyModel) -> None:
         super().__init__()
-        self.regressor, self.spec, self.layer = regressor, spec, layer
+        self.regressor, self.spec, self.layer = regressor, spec, BodyLayer(model)
+        skin = skin_motion(model, spec)
         self.register_buffer("weight", importance(spec), persistent=False)
+        self.register_buffer("betas_factor", skin.betas, persistent=False)
+        self.register_buffer("expression_factor", skin.expression, persistent=False)
 
     def forward(self, batch: PartData) -> dict[str, Term]:
         """The terms of the loss, each already a mean, from random start vectors in training and the mean else."""
@@ -112,10 +117,11 @@ class HeadLoss(nn.Module):
         """Terms of the loss, summed over the stages."""
         total: dict[str, Tensor] = {}
         slots, weights = list(self.spec.pose_slots), WEIGHTS[self.spec.name]
+        skin = SkinMotion(self.betas_factor, self.expression_factor)
         for stage, vector in zip(STAGE_WEIGHTS, answers, strict=True):
             answer = decode(vector, self.spec)
             points = _points(answer, self.spec, self.layer)
-            terms = part_loss(answer, points, target, slots, self.weight, weights)
+            terms = part_loss(answer, points, target, slots, self.weight, weights, skin)
             total = {name: total.get(name, 0.0) + stage * value for name, value in terms.items()}
         return total
 
@@ -136,9 +142,9 @@ class HeadTask:
         self, config: TrainConfig, spec: PartSpec, training: PartData, validation: PartData, steps: int
     ) -> None:
         self.config, self.spec, self.training, self.validation, self.steps = config, spec, training, validation, steps
-        layer = BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
-        regressor, self.settings = _fresh(config, spec, training, layer)
-        self.module = HeadLoss(regressor, spec, layer)
+        model = load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
+        regressor, self.settings = _fresh(config, spec, training, BodyLayer(model))
+        self.module = HeadLoss(regressor, spec, model)
         self.size, self.rate = config.batch or 1, config.rate or 0.0
         self.scores: dict[str, float] = {}
 
@@ -207,8 +213,9 @@ def _fresh(
     config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer
 ) -> tuple[IterativeRegressor, RegressorConfig]:
     """A regressor whose evidence statistics and mean vector come from the training set, or with given weights."""
-    raw = Evidence.raw(data.seen)
-    settings = RegressorConfig(spec.name, raw.shape[1], config.hidden, feedback=config.feedback)
+    canonical = spec.name == "face"
+    raw = Evidence.raw(data.seen, canonical)
+    settings = RegressorConfig(spec.name, raw.shape[1], config.hidden, feedback=config.feedback, canonical=canonical)
     regressor = build_regressor(settings, layer)
     if config.weights is not None:
         path = find_weights(config.weights, spec.name)
@@ -265,6 +272,19 @@ def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
     s, c = torch.sin(angle)[:, None, None], torch.cos(angle)[:, None, None]
     return torch.eye(3, device=skew.device) + s * skew + (1 - c) * (skew @ skew)
+
+
+_HAND_JOINTS, _HEAD_JOINTS = (21, *range(40, 55)), (15, 22, 23, 24)
+_MOVED_M = 1e-4
+
+
+def skin_motion(model: BodyModel, spec: PartSpec) -> SkinMotion:
+    """What shape coefficients do to the skin of the part, and expression coefficients to what they move at all."""
+    region = {"body": None, "hand": _HAND_JOINTS, "face": _HEAD_JOINTS}[spec.name]
+    rows = slice(None) if region is None else np.isin(model.weights.argmax(1), region)
+    moved = np.abs(model.expression_dirs).max((1, 2)) > _MOVED_M
+    factors = (skin_factor(torch.tensor(d)) for d in (model.shape_dirs[rows], model.expression_dirs[moved]))
+    return SkinMotion(*factors)
 
 
 def importance(spec: PartSpec) -> Tensor:

@@ -26,6 +26,7 @@ from openexpose.losses import (
 )
 from openexpose.nets.attention import Crops, sample_crops
 from openexpose.nets.body_layer import BodyLayer
+from openexpose.nets.branch import TunedTrunk
 from openexpose.nets.build import build_part
 from openexpose.nets.checkpoint import load_regressor, read_config, save_regressor
 from openexpose.nets.decode import Decoded
@@ -254,7 +255,8 @@ class JointTask:
                 save_paper_part(folder / f"{name}.pt", net, PaperPartConfig(name, known.trunk), before | told)
             else:
                 _, before = load_regressor(source, self.module.net.layer, part=name)
-                save_regressor(folder / f"{name}.pt", net.regressor, read_config(source), before | told)
+                branch = net.trunk.branch if isinstance(net.trunk, TunedTrunk) else None
+                save_regressor(folder / f"{name}.pt", net.regressor, read_config(source), before | told, branch)
 
     def _held_out(self) -> Iterator[JointBatch]:
         device = next(self.module.parameters()).device

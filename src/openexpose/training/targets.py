@@ -9,12 +9,18 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from openexpose.body.keypoints import IBUG68
+from openexpose.data.synthetic import CONTOUR, FOCUSES
+from openexpose.errors import InputError
+from openexpose.geometry.camera import fit_weak
+from openexpose.geometry.rotation import mirror_rotation
 from openexpose.losses import PartTarget
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.people import zero_pose
-from openexpose.predict.parts import BODY, PartSpec
-from openexpose.synth.dataset import load_shards
-from openexpose.training.evidence import FIELDS, find_shards, load_evidence
+from openexpose.predict.parts import SPECS, PartSpec
+from openexpose.synth.photo import HIDDEN
+from openexpose.synth.shards import Shards, load_shards
+from openexpose.training.evidence import FIELDS, find_shards, is_left, load_evidence, trunk_picture
 
 Array = np.ndarray
 
@@ -50,14 +56,15 @@ class PartData:
         return [f"{self.shards[shard]}:{row}" for shard, row in self.origin.tolist()]
 
     def pictures(self) -> list[UInt8[Array, "s s 3"]]:
-        """The samples' crops, RGB. Reads the shards: for a few samples."""
+        """The samples' crops, RGB, left hands mirrored. Reads the shards: for a few samples."""
         origin = self.origin.tolist()
         opened = {shard: load_shards([self.shards[shard]]) for shard in dict(origin)}
-        return [opened[shard].image(row) for shard, row in origin]
+        left = {shard: is_left(some) for shard, some in opened.items()}
+        return [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in origin]
 
 
 def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
-    """All shards of a part in some folders, in the order of the folders and of their names.
+    """All shards of a part in some folders, in the order of the folders and of their names. No picture is read.
 
     Raises:
         InputError: a folder without shards, or shards whose evidence is missing.
@@ -66,16 +73,18 @@ def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
     evidence: dict[str, list[Array]] = {name: [] for name in FIELDS}
     labels: dict[str, list[Array]] = {}
     origin: list[Tensor] = []
-    for shard, path in enumerate(paths):
-        cached = load_evidence(path)
+    for number, path in enumerate(paths):
+        cached, shards = load_evidence(path), load_shards([path])
+        if len(cached.feature) != len(shards) or not (np.diff(shards.starts) > 0).all():
+            got = f"'{path}' with evidence of other pictures, or pictures of nobody"
+            raise InputError(got, "close-ups and evidence made from them", "Delete the evidence.")
         for name in FIELDS:
             value = getattr(cached, name)
-            evidence[name] += [] if value is None else [value]
-        rows = torch.arange(len(cached.feature))
-        origin.append(torch.stack([torch.full_like(rows, shard), rows], 1))
-        with np.load(path, allow_pickle=False) as content:
-            for name, value in _target(content, spec).items():
-                labels.setdefault(name, []).append(value)
+            evidence[name] += [] if value is None else [value.astype(np.float32, copy=False)]
+        rows = torch.arange(len(shards))
+        origin.append(torch.stack([torch.full_like(rows, number), rows], 1))
+        for name, value in part_labels(shards, spec.name).items():
+            labels.setdefault(name, []).append(value.astype(np.float32))
     world = _tensor(evidence["world"]) if evidence["world"] else None
     seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
     target = PartTarget(**{name: _tensor(values) for name, values in labels.items()})
@@ -83,27 +92,53 @@ def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
 
 
 def _tensor(arrays: list[Array]) -> Tensor:
-    return torch.from_numpy(np.concatenate(arrays).astype(np.float32))
+    return torch.from_numpy(np.concatenate(arrays))
 
 
-def _target(content: np.lib.npyio.NpzFile, spec: PartSpec) -> dict[str, Array]:
-    """Labels of a shard by the names of :class:`PartTarget`."""
-    count = len(content["betas"])
-    if spec.name == "body":
-        pose = content["pose"]
-    else:
-        pose = zero_pose(count)
-        if spec.name == "hand":
-            pose[:, 0], pose[:, 40:55] = content["wrist"], content["fingers"]
-        else:
-            pose[:, 0], pose[:, 22] = content["head"], content["jaw"]
-    expression = content["expression"] if spec.num_expression else np.zeros((count, BODY.num_expression))
+def part_labels(shards: Shards, part: str) -> dict[str, Array]:
+    """Labels of close-ups of a part by the names of :class:`PartTarget`; left hands as in a mirror.
+
+    The frame is that of the crop, whose camera looks at it: orientations are absolute there, points count from the
+    part's root, the weak-perspective camera is the one that fits them best.
+
+    Raises:
+        InputError: a picture shows another part.
+    """
+    count = len(shards)
+    pose, chosen = zero_pose(count).astype(float), list(SPECS[part].keypoints)
+    points, spots = np.zeros((count, len(chosen), 3)), np.zeros((count, len(chosen), 2))
+    visible = np.zeros((count, len(chosen)), bool)
+    for focus in np.unique(shards.focus).tolist():
+        spec, rows = FOCUSES[focus], np.flatnonzero(shards.focus == focus)
+        if spec.part != part:
+            raise InputError(f"'{shards.files[0].path}' with a picture of a {focus}", f"close-ups of a {part}")
+        people, slots = shards.starts[rows], np.array(spec.slots)
+        pose[rows, 0] = shards.rotations(spec.root, people)
+        pose[np.ix_(rows, slots)] = shards.labels["pose"][people][:, slots]
+        places = shards.labels["keypoints_m"][people].astype(float)
+        pixels = shards.labels["keypoints_px"][people].astype(float)
+        half = shards.image_size[rows, None] / 2
+        if part == "face":
+            contour = shards.labels["contour_m"][people].astype(float)
+            places[:, IBUG68[:CONTOUR]] = contour
+            seen = contour[..., :2] / np.maximum(contour[..., 2:], 1e-3)
+            pixels[:, IBUG68[:CONTOUR]] = shards.focal_px[rows, None, None] * seen + half
+        points[rows] = (places - places[:, spec.root, None])[:, spec.keypoints]
+        spots[rows] = (pixels / half - 1)[:, spec.keypoints]
+        visible[rows] = shards.labels["visibility"][people][:, spec.keypoints] != HIDDEN
+    left = is_left(shards)
+    pose[left, 0], pose[left, 40:55] = mirror_rotation(pose[left, 0]), mirror_rotation(pose[left, 25:40])
+    pose[left, 25:40] = np.eye(3)
+    points[left, :, 0] *= -1
+    spots[left, :, 0] *= -1
+    people = shards.starts[:-1]
+    expression = shards.labels["expression"][people]
     return {
         "pose": pose,
-        "betas": content["betas"],
-        "expression": expression,
-        "points": content["keypoints_3d"],
-        "projected": content["keypoints_2d"],
-        "visible": content["visibility"] > 0,
-        "camera": content["camera"],
+        "betas": shards.labels["betas"][people],
+        "expression": expression if SPECS[part].num_expression else np.zeros_like(expression),
+        "points": points,
+        "projected": spots,
+        "visible": visible,
+        "camera": fit_weak(points, spots),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.synth.photos import free_body, make_photos
 
 from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
 from openexpose.body.mesh import posed_mesh
@@ -16,6 +17,8 @@ from openexpose.evaluation.record import Mesh, Prediction, Protocol, Report, Sub
 from openexpose.evaluation.run import System, evaluate
 from openexpose.evaluation.tables import Tables
 from openexpose.geometry.rotation import rotvec_to_matrix
+from openexpose.synth.digest import body_digest
+from openexpose.synth.shard_files import Origin, write_shard
 from openexpose.synth.testset_pictures import read_frozen
 
 FROZEN = read_frozen().people
@@ -144,14 +147,12 @@ def test_another_body_model_is_measured_by_joints_and_surface(testset: Protocol)
 
 
 def test_people_shards(tmp_path: Path) -> None:
-    from openexpose.synth.dataset import render_shard
-    from openexpose.synth.person import build_stage
-
-    render_shard("people", 0, 0, 10, tmp_path / "people-0-00000.npz", build_stage())
+    photos = make_photos("people", 10, size=(480, 400), people=2)
+    write_shard(tmp_path / "people-0-00000.tar", Origin("people", 0, 0, body_digest(free_body())), photos)
     made = protocol(tmp_path, tables=TABLES)
-    (subject,) = made.subjects
-    assert subject.name == "people-0-00000/00009" and isinstance(subject.image, bytes)
-    assert "split val: 1 people" in made.notes[0] and len(protocol(tmp_path, tables=TABLES, split="all").subjects) == 10
+    subject, other = made.subjects
+    assert subject.name == "people-0-0000009-0" and isinstance(subject.image, bytes) and other.image is subject.image
+    assert "split val: 2 people" in made.notes[0] and len(protocol(tmp_path, tables=TABLES, split="all").subjects) == 20
     report = evaluate(made, [moved()], tmp_path)
     assert means(report, "V2V all") == pytest.approx(0, abs=1e-2)
     assert ("PA-V2V all", WHOLE) not in report.results[0].values

@@ -54,12 +54,12 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
     """Renders: the frozen test set, or ``people`` shards.
 
     Files: ``truth.npz`` and ``images/0000.jpg`` ... as ``openexpose synth --preset test`` writes them; or
-    ``people-*.npz`` of ``openexpose synth --preset people``.
+    ``people-*.tar`` of ``openexpose synth --preset people``.
 
     Args:
         data: the folder.
         tables: the user's; meshes of other topologies need them for joints.
-        split: of shards ``val`` (default: every tenth person), ``train`` or ``all``; the test set is one piece.
+        split: of shards ``val`` (default: every tenth picture), ``train`` or ``all``; the test set is one piece.
 
     Raises:
         InputError: neither is there, labels that are not the frozen ones, damaged shards, or an empty split.
@@ -121,7 +121,7 @@ def _testset_people(folder: Path) -> list[_Person]:
 
 
 def _shard_people(folder: Path, split: str) -> list[_Person]:
-    if (folder / "images").is_dir() and not any(folder.glob("people-*.npz")):
+    if (folder / "images").is_dir() and not any(folder.glob("people-*.tar")):
         fix = "Run `openexpose synth --preset test` again: it goes on where it was."
         raise InputError(f"'{folder}' without {_TRUTH}", "a finished test set, or shards of people", fix)
     from openexpose.data.synthetic import read_rendered_people  # brings OpenCV

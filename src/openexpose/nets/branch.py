@@ -1,0 +1,68 @@
+"""A tuned branch: a trunk's last stages once more, with weights that are trained on the task.
+
+The trunk itself stays as it is, with landmarks that were learnt from real photos. Beside it, from tensors of its inside
+(the cut) on, a copy of what leads to the feature learns what the task needs; the feature is then [frozen, tuned].
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from openexpose.nets.trunk import Graph, OnnxTrunk, TrunkOutput, kept_as, with_last_uses
+from openexpose.nets.trunk_file import GOAL, between
+
+CUTS: dict[str, tuple[str, ...]] = {"body": ("add_1487", "add_982"), "hand": ("add_325",), "face": ("prelu_11",)}
+"""Tensors of the trunks from which the tuned branches go: body [192, 16, 16] and [272, 8, 8], hand [112, 14, 14],
+face [128, 12, 12]."""
+
+
+class Branch(Graph):
+    """The steps of a trunk from the tensors of a cut to its feature, with copies of the weights; at first it says what
+    the trunk says.
+
+    Raises:
+        InputError: the trunk has no such tensors, or the feature does not follow from them alone.
+    """
+
+    def __init__(self, trunk: OnnxTrunk, cut: tuple[str, ...]) -> None:
+        super().__init__((GOAL,))
+        reads = {step.output: step.reads for step in trunk.steps}
+        inside = between(reads, cut, trunk.input_name, str(trunk.path))
+        self.cut = cut
+        self.steps = with_last_uses([step for step in trunk.steps if step.output in inside], {GOAL})
+        buffers = dict(trunk.named_buffers())
+        for key in (kept_as(name) for step in self.steps for name in step.reads):
+            if key in trunk.weights:
+                self.weights[key] = nn.Parameter(trunk.weights[key].detach().clone())
+            elif key in buffers:
+                self.register_buffer(key, buffers[key], persistent=False)
+
+    def forward(self, *maps: Float[Tensor, "n _ _ _"]) -> Float[Tensor, "n f"]:
+        """The tuned feature from the tensors of the cut, in the order of the cut."""
+        return self.run(dict(zip(self.cut, maps, strict=True)))[GOAL]
+
+    def halve(self) -> None:
+        """Round the weights to what float16 can hold: so they are stored."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.half().float()
+
+
+def beside(seen: TrunkOutput, tuned: Float[Tensor, "n f"]) -> TrunkOutput:
+    """What a trunk saw, with the feature [frozen, tuned]."""
+    return replace(seen, feature=torch.cat([seen.feature, tuned], 1))
+
+
+class TunedTrunk(nn.Module):
+    """A trunk, from now on frozen, and a branch of it: a trunk with the feature [frozen, tuned]."""
+
+    def __init__(self, trunk: OnnxTrunk, branch: Branch) -> None:
+        super().__init__()
+        self.trunk, self.branch = trunk.requires_grad_(False), branch
+        self.side_px, self.output_names = trunk.side_px, trunk.output_names
+
+    def forward(self, image: Float[Tensor, "n 3 side side"]) -> TrunkOutput:
+        """Run both on RGB crops in 0..1. Raises `InputError` for a wrong image shape."""
+        seen, maps = self.trunk.see(image, self.branch.cut)
+        return beside(seen, self.branch(*maps))

@@ -1,0 +1,148 @@
+"""ONNX files of trunks: reading them, telling what lies between a cut and the feature, and a tuned branch in the file.
+
+A file with a branch is a trunk like any other to whoever runs it; its ``feature`` is [frozen, tuned], twice as long.
+Everything that trains reads it without the branch: :func:`read_trunk`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from jaxtyping import Float
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from openexpose.errors import InputError
+
+Array = np.ndarray
+
+GOAL = "feature"
+_FROZEN, _TUNED, _TOLD = "frozen.", "tuned.", "tuned"
+
+
+def read_trunk(path: Path) -> ModelProto:
+    """The trunk of a file, without the tuned branch that it may have.
+
+    Raises:
+        InputError: no ONNX file, or none of a trunk.
+    """
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise InputError(got=f"{path}: {error}", expected="an ONNX file", fix="check the path") from error
+    if len(model.graph.input) != 1:
+        raise InputError(got=f"{path} with {len(model.graph.input)} inputs", expected="an ONNX file of a trunk")
+    return without_branch(model)
+
+
+def between(reads: Mapping[str, Sequence[str]], cut: Sequence[str], source: str, trunk: str) -> set[str]:
+    """What has to be computed to get from the tensors of a cut to the feature.
+
+    Args:
+        reads: what each computed tensor is computed from.
+        cut: names of the tensors that are given.
+        source: the trunk's input.
+        trunk: file of the trunk, for messages.
+
+    Raises:
+        InputError: a tensor is not there, or the feature cannot be computed from them alone.
+    """
+    missing = [name for name in (*cut, GOAL) if name not in reads]
+    if missing:
+        raise InputError(f"the trunk '{trunk}' without the tensors {missing}", f"one to be cut at {list(cut)}")
+    found, ahead = set[str](), [GOAL]
+    while ahead:
+        name = ahead.pop()
+        if name == source:
+            raise InputError(f"the trunk '{trunk}' cut at {list(cut)}", "tensors from which the feature follows")
+        if name in reads and name not in found and name not in cut:
+            found.add(name)
+            ahead.extend(reads[name])
+    return found
+
+
+def with_outputs(model: ModelProto, names: Sequence[str], trunk: str) -> ModelProto:
+    """A trunk that also tells tensors from its inside.
+
+    Raises:
+        InputError: it has none of that name.
+    """
+    known = {output for node in model.graph.node for output in node.output}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise InputError(f"the trunk '{trunk}' without the tensors {missing}", "names of tensors of the trunk")
+    told = ModelProto()
+    told.CopyFrom(model)
+    told.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    return told
+
+
+def with_branch(
+    model: ModelProto, cut: Sequence[str], weight: Callable[[str], Float[Array, "..."]], told: str, trunk: str
+) -> ModelProto:
+    """A trunk whose feature is [its own, that of a branch]: the steps after the cut again, with other weights.
+
+    Args:
+        model: a trunk without a branch.
+        cut: where the branch begins.
+        weight: the branch's weights by their names in the trunk; stored as float16.
+        told: where they come from, kept in the file.
+        trunk: file of the trunk, for messages.
+
+    Raises:
+        InputError: as :func:`between`.
+    """
+    grown = ModelProto()
+    grown.CopyFrom(model)
+    graph = grown.graph
+    reads = {output: tuple(node.input) for node in graph.node for output in node.output}
+    inside = between(reads, cut, graph.input[0].name, trunk)
+    _rename(graph.node, GOAL, _FROZEN + GOAL)
+    constants = {entry.name for entry in graph.initializer}
+    copies = []
+    for node in model.graph.node:
+        if not inside.isdisjoint(node.output):
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            copy.name = _TUNED + node.name if node.name else ""
+            if node.op_type == "Cast" and node.input[0] in constants:
+                half = weight(node.output[0]).astype(np.float16)
+                graph.initializer.append(numpy_helper.from_array(half, _TUNED + node.input[0]))
+                copy.input[0] = _TUNED + node.input[0]
+            copy.input[:] = [_TUNED + name if name in inside else name for name in copy.input]
+            copy.output[:] = [_TUNED + name for name in copy.output]
+            copies.append(copy)
+    graph.node.extend(copies)
+    graph.node.append(helper.make_node("Concat", [_FROZEN + GOAL, _TUNED + GOAL], [GOAL], axis=1))
+    _goal_length(grown).dim_value *= 2
+    grown.metadata_props.add(key=_TOLD, value=told)
+    onnx.checker.check_model(grown)
+    return grown
+
+
+def without_branch(model: ModelProto) -> ModelProto:
+    """The trunk as it was before :func:`with_branch`; one without a branch is returned as it is."""
+    nodes = model.graph.node
+    if not any(_FROZEN + GOAL in node.output for node in nodes):
+        return model
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.node[:], bare.graph.initializer[:], bare.metadata_props[:]
+    bare.graph.node.extend(n for n in nodes if n.output[0] != GOAL and not n.output[0].startswith(_TUNED))
+    bare.graph.initializer.extend(i for i in model.graph.initializer if not i.name.startswith(_TUNED))
+    bare.metadata_props.extend(entry for entry in model.metadata_props if entry.key != _TOLD)
+    _rename(bare.graph.node, _FROZEN + GOAL, GOAL)
+    _goal_length(bare).dim_value //= 2
+    return bare
+
+
+def _rename(nodes: Sequence[NodeProto], old: str, new: str) -> None:
+    for node in nodes:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def _goal_length(model: ModelProto) -> onnx.TensorShapeProto.Dimension:
+    (goal,) = (output for output in model.graph.output if output.name == GOAL)
+    return goal.type.tensor_type.shape.dim[1]
