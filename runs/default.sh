@@ -9,9 +9,9 @@ out=${1:-run}
 openexpose=.venv-dev/bin/openexpose
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
-$openexpose synth --preset body --count 20000 --seed 1 --out "$out/shards" --workers 2
-$openexpose synth --preset hands --count 14000 --seed 2 --out "$out/shards" --workers 2
-$openexpose synth --preset faces --count 14000 --seed 1 --out "$out/shards" --workers 2
+$openexpose synth --preset body --count 20000 --seed 33 --shard-size 1000 --out "$out/shards" --workers 2
+$openexpose synth --preset hands --count 16000 --seed 32 --shard-size 1000 --out "$out/shards" --workers 2
+$openexpose synth --preset faces --count 16000 --seed 31 --shard-size 1000 --out "$out/shards" --workers 2
 
 $openexpose train body --data "$out/shards" --out "$out/weights/body" &
 body=$!
