@@ -103,6 +103,16 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Shape and expression in a body model's own terms."""
+
+    body_model: str
+    """``freebody``, or another model's name: whose coefficients these are."""
+    betas: Float[Array, "b"]
+    expression: Float[Array, "e"]
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What one system says about one subject.
 
@@ -119,6 +129,8 @@ class Prediction:
     """The 144 keypoints in the picture, pixels; NaN rows where the system has no such keypoint."""
     trunk_px: Mapping[str, Float[Array, "n 3"]] = field(default_factory=dict)
     """The trunk networks' own 2D landmarks by the names of ``Subject.keypoints_px``, where there are any."""
+    coefficients: Coefficients | None = None
+    """Shape and expression, where the system answers with a body model."""
     score: float = 1.0
     """Confidence of the detection."""
     box_xyxy_px: Float[Array, "4"] | None = None

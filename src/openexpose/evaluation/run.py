@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from openexpose.body.keypoints import KEYPOINT_NAMES
 from openexpose.errors import InputError
-from openexpose.evaluation.record import Case, Mesh, Prediction, Protocol, Report, Result, Subject
+from openexpose.evaluation.record import Case, Coefficients, Mesh, Prediction, Protocol, Report, Result, Subject
 from openexpose.geometry.camera import project_perspective
 from openexpose.image.read import read_image
 from openexpose.predict.pipeline import Predictor
@@ -97,6 +97,7 @@ class OwnSystem(System):
             joint_names=KEYPOINT_NAMES,
             keypoints_px=project_perspective(joints, people.focal_px, people.principal_px)[0],
             trunk_px=self.predictor.trunk_points(0),
+            coefficients=Coefficients(people.body_model, people.betas[0], people.expression[0]),
             score=float(people.score[0]),
             box_xyxy_px=people.bbox_xyxy[0],
             seconds=seconds,

@@ -6,7 +6,7 @@ neighbours are not compared. Frames as in the body model (metres, y up).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -51,15 +51,12 @@ class Capsules:
     @cached_property
     def pairs(self) -> Int[Array, "p 2"]:
         """Capsules that are compared."""
-        return np.array([(i, j) for i, j in combinations(range(len(self.parts)), 2) if self._slack(i, j) is not None])
+        return _compared(self.parts)[0]
 
     @cached_property
     def slack_m(self) -> Float[Array, "p"]:
         """By how much each of ``pairs`` may overlap because flesh yields."""
-        return np.array([self._slack(i, j) for i, j in self.pairs])
-
-    def _slack(self, i: int, j: int) -> float | None:
-        return _slack(self.parts[i], self.parts[j])
+        return _compared(self.parts)[1]
 
     @cached_property
     def mirror(self) -> Int[Array, "c"]:
@@ -91,6 +88,14 @@ class Capsules:
         """Which capsules belong to the parts whose names contain one of ``names``."""
         wanted = tuple(names)
         return np.array([any(name in part for name in wanted) for part in self.parts])
+
+
+@cache
+def _compared(parts: tuple[str, ...]) -> tuple[Int[Array, "p 2"], Float[Array, "p"]]:
+    """Pairs of capsules that are compared, and what each may overlap: the same for all shapes."""
+    known = {(i, j): _slack(parts[i], parts[j]) for i, j in combinations(range(len(parts)), 2)}
+    pairs = {pair: slack for pair, slack in known.items() if slack is not None}
+    return np.array(list(pairs)), np.array(list(pairs.values()))
 
 
 def _other(part: str) -> str:

@@ -12,8 +12,18 @@ from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
 from openexpose.body.mesh import posed_mesh
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
-from openexpose.evaluation.protocols.renders import CUT, SEEN, WHOLE, protocol
-from openexpose.evaluation.record import Mesh, Prediction, Protocol, Report, Subject
+from openexpose.evaluation.protocols.renders import (
+    COEFFICIENT_METRICS,
+    CUT,
+    EXPRESSION,
+    MEAN_SHAPE,
+    NEUTRAL,
+    SEEN,
+    SHAPE,
+    WHOLE,
+    protocol,
+)
+from openexpose.evaluation.record import Coefficients, Mesh, Prediction, Protocol, Report, Subject
 from openexpose.evaluation.run import System, evaluate
 from openexpose.evaluation.tables import Tables
 from openexpose.geometry.rotation import rotvec_to_matrix
@@ -88,10 +98,35 @@ def test_subjects_are_the_frozen_people(testset: Protocol) -> None:
 def test_the_truth_has_no_error(testset: Protocol, exact: Report) -> None:
     found = {metric for metric, _ in exact.results[0].values}
     stand_ins = ("12 limb joints", ", ICP")  # for what lacks the 14 joints, or anything that corresponds
-    assert found == {m.name for m in testset.metrics if not m.name.endswith(stand_ins)}
+    measured = set(testset.metrics) - set(COEFFICIENT_METRICS)  # of a mesh nobody knows the coefficients
+    assert found == {m.name for m in measured if not m.name.endswith(stand_ins)}
     for metric in testset.metrics:
         if metric.name in found:
             assert means(exact, metric.name) == pytest.approx(1.0 if metric.more_is_better else 0.0, abs=1e-3)
+
+
+def test_expressions_and_shapes_are_measured_beside_the_answers_that_say_nothing(testset: Protocol) -> None:
+    people = {f"test-v1/{k:04d}": FROZEN.person(k) for k in range(2)}
+    model = load_body_model()
+
+    def answered(share: float, body: str = "freebody") -> Report:
+        def answer(subject: Subject, mesh: Mesh, joints: np.ndarray) -> Prediction:
+            true = people[subject.name]
+            coefficients = Coefficients(body, share * true.betas, share * true.expression)
+            return Prediction(mesh, joints, KEYPOINT_NAMES, coefficients=coefficients)
+
+        return evaluate(testset, [Known(answer)], Path("t"), limit=2)
+
+    exact, nothing, half = answered(1.0), answered(0.0), answered(0.5)
+    assert means(exact, EXPRESSION) == pytest.approx(0, abs=1e-3) == means(exact, SHAPE)
+    assert means(nothing, EXPRESSION) == pytest.approx(means(nothing, NEUTRAL)) and means(nothing, NEUTRAL) > 0.1
+    assert means(nothing, SHAPE) == pytest.approx(means(nothing, MEAN_SHAPE)) and means(nothing, MEAN_SHAPE) > 1
+    assert means(half, EXPRESSION) == pytest.approx(0.5 * means(half, NEUTRAL), rel=1e-3)
+    true = people["test-v1/0000"]
+    offsets = TABLES.vertex_sets("freebody")["face"]
+    naive = [1000 * np.linalg.norm(model.expression_dirs[v] @ true.expression) for v in offsets]
+    assert nothing.results[0].values[NEUTRAL, "renders"]["test-v1/0000"][0] == pytest.approx(np.mean(naive), rel=1e-4)
+    assert (EXPRESSION, "renders") not in answered(1.0, "smplx").results[0].values
 
 
 def test_a_similarity_counts_only_unaligned(testset: Protocol) -> None:

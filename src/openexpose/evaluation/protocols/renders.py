@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int
 
 from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
 from openexpose.body.mesh import keypoints, posed_mesh
@@ -18,7 +19,16 @@ from openexpose.data.arrays import Shape, read_npz
 from openexpose.errors import InputError
 from openexpose.evaluation.protocols.published import PUBLISHED
 from openexpose.evaluation.protocols.whole import WHOLE_METRICS, Truth, measure_whole
-from openexpose.evaluation.record import Measured, Mesh, Prediction, Protocol, Subject
+from openexpose.evaluation.record import (
+    Coefficients,
+    Measured,
+    Mesh,
+    Metric,
+    Prediction,
+    Protocol,
+    Subject,
+    Values,
+)
 from openexpose.evaluation.tables import REGRESSED_NAMES, Tables
 from openexpose.geometry.camera import project_perspective
 from openexpose.synth.testset import NAME, PEOPLE, SEEN_PARTS, TruePerson, check_body, from_truth, seen_parts
@@ -38,6 +48,19 @@ _FOCAL_NOTE = (
     "V2V: vertices of the free body, parts as freebody_parts.npz has them.",
     f"{SEEN}: only people of whom at least half of the part's keypoints are in the picture and not hidden.",
 )
+
+
+EXPRESSION, NEUTRAL, SHAPE, MEAN_SHAPE = (
+    *("expression", "expression, neutral answer"),
+    *("shape without scale", "shape without scale, mean's answer"),
+)
+COEFFICIENT_METRICS = (
+    Metric(EXPRESSION, "mm", "Mean distance of the face's vertices as the expressions alone move them, jaw at rest."),
+    Metric(NEUTRAL, "mm", "The same for an answer without any expression: what there is to gain."),
+    Metric(SHAPE, "mm", "Mean distance of the shapes' vertices in T-pose, centred, after the best overall scale."),
+    Metric(MEAN_SHAPE, "mm", "The same for the mean shape: what there is to gain."),
+)
+METRICS = (*WHOLE_METRICS, *COEFFICIENT_METRICS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +95,8 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
     model = load_body_model(num_betas=len(first.betas), num_expression=len(first.expression))
     subjects = [_subject(person, model) for person in people]
     truncated = {person.name: person.truncated for person in people}
+    coefficients = {p.name: Coefficients(model.name, p.truth.betas, p.truth.expression) for p in people}
+    face = (Tables.read().vertex_sets("freebody") or {})["face"]
 
     def measure(subject: Subject, prediction: Prediction | None) -> Measured:
         if prediction is None:
@@ -79,13 +104,14 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
         mesh = None if subject.mesh is None else subject.mesh()
         truth = Truth(mesh, subject.joints_m, subject.joint_names)
         values = measure_whole(truth, _with_joints(prediction, tables), tables)
+        values |= _measure_coefficients(coefficients[subject.name], prediction.coefficients, model, face)
         rows = {name: _rows(name, subject, truncated[subject.name]) for name in values}
         return Measured(values, {name: groups for name, groups in rows.items() if groups})
 
     return Protocol(
         name=_NAME,
         title=f"Renders: {NAME}" if testset else "Renders: people shards",
-        metrics=WHOLE_METRICS,
+        metrics=METRICS,
         headline="PA-V2V all",
         notes=(_which(testset, len(people), split), *_FOCAL_NOTE, *(tables.notes if tables.given else ())),
         subjects=subjects,
@@ -150,6 +176,24 @@ def _subject(person: _Person, model: BodyModel) -> Subject:
 def _mesh(true: "TruePerson | RenderedPerson", model: BodyModel) -> Mesh:
     posed = posed_mesh(model, true.pose[None], true.betas[None], true.expression[None])
     return Mesh(posed.vertices[0] + true.transl, model.faces)
+
+
+def _measure_coefficients(
+    true: Coefficients, answer: Coefficients | None, model: BodyModel, face: Int[np.ndarray, "k"]
+) -> Values:
+    """Errors of shape and expression, mm, beside those of the mean shape and of a neutral face."""
+    if answer is None or answer.body_model != true.body_model or len(answer.expression) != len(true.expression):
+        return {}
+    move = 1000.0 * model.expression_dirs[face]
+    shapes = [model.v_template + model.shape_dirs @ betas for betas in (answer.betas, 0 * true.betas, true.betas)]
+    answered, mean, wanted = (1000.0 * (shape - shape.mean(0)) for shape in shapes)
+    errors = {
+        EXPRESSION: move @ (answer.expression - true.expression),
+        NEUTRAL: move @ true.expression,
+        SHAPE: answered * ((answered * wanted).sum() / (answered**2).sum()) - wanted,
+        MEAN_SHAPE: mean * ((mean * wanted).sum() / (mean**2).sum()) - wanted,
+    }
+    return {name: np.array([np.linalg.norm(error, axis=1).mean()]) for name, error in errors.items()}
 
 
 def _with_joints(prediction: Prediction, tables: Tables) -> Prediction:

@@ -12,7 +12,10 @@ _WHOLE = (
     *("P2S mean", "P2S median", "P2S mean, ICP", "P2S median, ICP"),
 )
 ESSENTIAL: dict[str, tuple[str, ...]] = {
-    "renders": _WHOLE,
+    "renders": (
+        *(*_WHOLE, "MPJPE body", "expression", "expression, neutral answer"),
+        *("shape without scale", "shape without scale, mean's answer"),
+    ),
     "ehf": _WHOLE,
     "3dpw": (
         *("PA-MPJPE body", "MPJPE body", "PA-MPJPE 12 limb joints", "MPJPE 12 limb joints"),
