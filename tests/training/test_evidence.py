@@ -9,8 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from openexpose.errors import InputError
+from openexpose.nets.trunk_file import read_trunk
 from openexpose.predict.bundle import default_bundle, open_session
 from openexpose.synth.shards import load_shards
+from openexpose.training import evidence
 from openexpose.training.evidence import (
     await_evidence,
     cache_evidence,
@@ -18,7 +20,8 @@ from openexpose.training.evidence import (
     find_shards,
     is_left,
     load_evidence,
-    load_outputs,
+    load_map,
+    map_path,
     network_input,
     trunk_picture,
 )
@@ -95,17 +98,65 @@ def area_mean(image: np.ndarray, factor: int) -> np.ndarray:
     return image.reshape(side, factor, side, factor, 3).mean((1, 3))
 
 
-def test_further_outputs_are_kept_where_the_trunk_has_them(make_shard, trunk: Path, tmp_path: Path) -> None:
+def test_tensors_of_the_inside_are_kept_beside_the_evidence(make_shard, trunk: Path, tmp_path: Path) -> None:
     shard = make_shard(tmp_path, "hand", 5)
     assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
-    assert load_outputs(shard, ["something_else"]) == {}
-    further = ("something_else", "not in this trunk")
-    assert cache_evidence(tmp_path, "hand", bundle=trunk, batch=2, outputs=further) == 1
-    kept = load_outputs(shard, further)
-    assert list(kept) == ["something_else"]
-    np.testing.assert_array_equal(kept["something_else"], load_evidence(shard).presence)
-    assert cache_evidence(tmp_path, "hand", bundle=trunk, outputs=further) == 0
-    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 0, "more than is needed is no reason to look again"
+    with pytest.raises(InputError, match=r"maps-mean\.npy.*hands-0-00000\.tar"):
+        load_map(shard, "mean")
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, batch=2, maps=["mean"]) == 1
+    kept = load_map(shard, "mean")
+    assert isinstance(kept, np.memmap) and kept.dtype == np.float16
+    np.testing.assert_allclose(kept, load_evidence(shard).feature, rtol=1e-3)
+    for maps in (["mean"], []):
+        assert cache_evidence(tmp_path, "hand", bundle=trunk, maps=maps) == 0, "more than is needed is no reason"
+    assert not list(tmp_path.glob("*.part*"))
+    with pytest.raises(InputError, match=r"hand_trunk\.onnx' without the tensors \['nothing'\]"):
+        cache_evidence(tmp_path, "hand", bundle=trunk, maps=["nothing"])
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut short", "empty", "of other numbers", "of other pictures"])
+def test_damaged_tensors_are_made_anew(make_shard, trunk: Path, tmp_path: Path, damage: str) -> None:
+    shard = make_shard(tmp_path, "hand", 40)
+    cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"])
+    path, whole = map_path(shard, "mean"), np.array(load_map(shard, "mean"))
+    if damage == "lost":
+        path.unlink()
+    elif damage == "of other numbers":
+        np.save(path, whole.astype(np.float32))
+    elif damage == "of other pictures":
+        np.save(path, whole[:-1])
+    else:
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -20])
+    await_evidence(tmp_path, "hand", bundle=trunk)
+    with pytest.raises(InputError, match="one process first"):
+        await_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"], patience_s=0.0, pause_s=0.0)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 0
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"]) == 1
+    np.testing.assert_array_equal(load_map(shard, "mean"), whole)
+
+
+def test_tensors_of_other_pictures_or_of_another_trunk_are_made_anew(make_shard, trunk: Path, tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, "hand", 4)
+    cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"])
+    make_shard(tmp_path / "other", "hand", 4, seed=9).replace(shard)
+    assert cache_evidence(tmp_path, "hand", bundle=trunk) == 1
+    assert cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"]) == 1, "evidence was made without them"
+    np.testing.assert_allclose(load_map(shard, "mean"), load_evidence(shard).feature, rtol=1e-3)
+    assert cache_evidence(tmp_path, "hand", bundle=fake_trunk(trunk, factor=2.0), maps=["mean"]) == 1
+    np.testing.assert_allclose(2 * load_map(shard, "mean"), load_evidence(shard).feature, rtol=1e-3)
+
+
+def test_a_failure_midway_leaves_what_was_there(
+    make_shard, trunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = make_shard(tmp_path, "hand", 4)
+    cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"])
+    before = map_path(shard, "mean").read_bytes()
+    fake_trunk(trunk, factor=2.0)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(evidence, "network_input", lambda images: 1 / 0)
+        cache_evidence(tmp_path, "hand", bundle=trunk, maps=["mean"])
+    assert map_path(shard, "mean").read_bytes() == before and not list(tmp_path.glob("*.part*"))
 
 
 def test_evidence_is_kept_until_the_pictures_or_the_trunk_change(make_shard, trunk: Path, tmp_path: Path) -> None:
@@ -199,7 +250,8 @@ def test_the_packaged_trunk_sees_pictures_one_by_one(make_shard, tmp_path: Path,
     shard = make_shard(tmp_path, part, 3, side=side)
     assert cache_evidence(tmp_path, part, batch=2) == 1
     crops, seen = load_shards([shard]), load_evidence(shard)
-    session = open_session(default_bundle() / f"{part}_trunk.onnx", 1, "cpu")
+    (tmp_path / "trunk.onnx").write_bytes(read_trunk(default_bundle() / f"{part}_trunk.onnx").SerializeToString())
+    session = open_session(tmp_path / "trunk.onnx", 1, "cpu")
     names = [output.name for output in session.get_outputs()]
     alone = dict(zip(names, session.run(None, {"image": network_input(crops.image(2)[None])}), strict=True))
     for name, value in vars(seen).items():

@@ -17,7 +17,8 @@ from openexpose.nets.checkpoint import load_regressor
 from openexpose.nets.decode import sixd_to_matrix
 from openexpose.predict.parts import SPECS
 from openexpose.training import evidence, heads
-from openexpose.training.heads import HeadTask, _rotation, _start, _vector, head_task, importance, validate
+from openexpose.training.head_errors import importance, part_errors, skin_motion
+from openexpose.training.heads import HeadTask, _rotation, _start, _vector, head_task
 from openexpose.training.recipes import DataSet, TrainConfig, train
 from openexpose.training.targets import load_data
 
@@ -62,8 +63,9 @@ def test_training_learns_and_writes_what_it_has_learnt(shards: Path, tmp_path: P
 
     regressor, provenance = load_regressor(tmp_path / f"{part}.pt", part=part)
     data = load_data([shards], SPECS[part]).rows(torch.arange(HELD))
-    layer = BodyLayer(load_body_model(num_betas=10, num_expression=20))
-    again = validate(regressor, data, SPECS[part], layer)
+    model = load_body_model(num_betas=10, num_expression=20)
+    skin, answer = skin_motion(model, SPECS[part]), regressor(data.seen)[-1]
+    again = part_errors(answer, regressor.mean, data.target, SPECS[part], BodyLayer(model), skin)
     assert again == pytest.approx({name: scores[name] for name in again}, rel=1e-5)
     assert provenance["samples"] == str(COUNT - HELD) and f"{scores['mpjpe_mm']:.3f}" == provenance["mpjpe_mm"]
     assert "epochs" in provenance["recipe"]

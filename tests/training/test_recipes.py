@@ -13,6 +13,8 @@ GIVEN: dict[str, tuple[object, str, set[tuple[str, str]]]] = {
     "hidden": (64, "--hidden", {("default", part) for part in PARTS}),
     "feedback": (False, "--no-feedback", {("default", part) for part in PARTS}),
     "held_out": (0.5, "--held-out", {("default", part) for part in PARTS}),
+    "tune": (True, "--tune", {("default", part) for part in PARTS}),
+    "tune_rate": (1e-3, "--tune-rate", {("default", part) for part in PARTS}),
     "trunk": ("resnet18", "--trunk", {("paper", part) for part in PARTS}),
     "trunk_weights": (Path("t"), "--trunk-weights", {("paper", part) for part in PARTS}),
     "body_model": (Path("b"), "--body-model", {("paper", stage) for stage in STAGES}),
@@ -53,6 +55,8 @@ def test_numbers_that_cannot_be() -> None:
         ({"batch": 0}, "--batch 0"),
         ({"rate": float("nan")}, "--rate nan"),
         ({"steps": 0}, "--steps 0"),
+        ({"recipe": "default", "tune_rate": 1e-4}, "--tune-rate without --tune"),
+        ({"recipe": "default", "tune": True, "tune_rate": 0.0}, "--tune-rate 0"),
     ]:
         with pytest.raises(InputError, match=told):
             _completed(config(**options))
@@ -68,3 +72,12 @@ def test_what_a_run_is_made_of_is_its_identity() -> None:
     free = {field.name for field in fields(TrainConfig)} - set(base)
     assert {"steps", "epochs", "out", "device", "workers"} <= free and not free & {"batch", "rate", "recipe", "stage"}
     assert _identity(config(steps=9, threads=4, workers=3)) == base
+
+
+def test_tuning_has_defaults_of_its_own() -> None:
+    plain, tuned = (_completed(config("default", tune=tune)) for tune in (False, True))
+    assert (plain.batch, plain.tune_rate) == (256, None) and (tuned.batch, tuned.tune_rate) == (64, 4e-4)
+    assert plain.rate == tuned.rate and plain.epochs == tuned.epochs
+    given = _completed(config("default", tune=True, batch=32, tune_rate=1e-3))
+    assert (given.batch, given.tune_rate) == (32, 1e-3)
+    assert _identity(plain)["tune"] == "False" and _identity(given)["tune_rate"] == "0.001"

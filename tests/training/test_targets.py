@@ -20,8 +20,9 @@ from openexpose.synth.dataset import SynthJob, synth
 from openexpose.synth.photo import HIDDEN, Photo
 from openexpose.synth.shard_files import Origin, write_shard
 from openexpose.synth.shards import load_shards
-from openexpose.training.evidence import KINDS
-from openexpose.training.heads import _points, _vector
+from openexpose.training.evidence import KINDS, map_path
+from openexpose.training.head_errors import posed_points
+from openexpose.training.heads import _vector
 from openexpose.training.targets import PartData, load_data, part_labels
 
 PARTS = pytest.mark.parametrize("part", SPECS)
@@ -122,7 +123,7 @@ def layer() -> BodyLayer:
 def decoded_truth(data: PartData, part: str, layer: BodyLayer) -> tuple[torch.Tensor, torch.Tensor]:
     """Points and projections of the true parameter vectors."""
     answer = decode(_vector(data.target, SPECS[part]), SPECS[part])
-    points = _points(answer, SPECS[part], layer)
+    points = posed_points(answer, SPECS[part], layer)
     return points, answer.camera[:, None, :1] * (points[..., :2] + answer.camera[:, None, 1:])
 
 
@@ -206,3 +207,22 @@ def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
         load_data([tmp_path], SPECS["face"])
     with pytest.raises(InputError, match="without hands shards"):
         load_data([tmp_path], SPECS["hand"])
+
+
+def test_tensors_of_the_inside_are_read_for_a_batch_in_its_order(folder: Path) -> None:
+    for seed, count in ((0, 8), (1, 3)):
+        shard = folder / f"hands-{seed}-00000.tar"
+        for k, name in enumerate(("a", "b")):
+            numbers = 100 * k + 10 * seed + np.arange(count, dtype=np.float16)
+            np.save(map_path(shard, name), np.broadcast_to(numbers[:, None, None, None], (count, 2 + k, 1, 1)))
+    rows = torch.tensor([9, 0, 7, 8, 0, 10])
+    data = load_data([folder], SPECS["hand"]).rows(rows)
+    assert data.maps == ()
+    with_maps = data.with_maps(("a", "b"))
+    a, b = with_maps.maps
+    assert a.shape == (6, 2, 1, 1) and b.shape == (6, 3, 1, 1) and a.dtype == torch.float16
+    assert a[:, 1, 0, 0].tolist() == [11, 0, 7, 10, 0, 12] and torch.equal(b[:, :2], a + 100)
+    some = with_maps.rows(torch.tensor([2, 0]))
+    assert some.maps[0][:, 0, 0, 0].tolist() == [7, 11] and len(some) == 2
+    with pytest.raises(InputError, match="maps-c"):
+        data.with_maps(("c",))

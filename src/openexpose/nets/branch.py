@@ -43,11 +43,6 @@ class Branch(Graph):
         """The tuned feature from the tensors of the cut, in the order of the cut."""
         return self.run(dict(zip(self.cut, maps, strict=True)))[GOAL]
 
-    def halve(self) -> None:
-        """Round the weights to what float16 can hold: so they are stored."""
-        for parameter in self.parameters():
-            parameter.data = parameter.data.half().float()
-
 
 def beside(seen: TrunkOutput, tuned: Float[Tensor, "n f"]) -> TrunkOutput:
     """What a trunk saw, with the feature [frozen, tuned]."""

@@ -39,7 +39,8 @@ def build_part(name: str, trunk_onnx: Path, checkpoint: Path | None, layer: Body
     Args:
         name: ``body``, ``hand`` or ``face``.
         trunk_onnx: its trunk.
-        checkpoint: its regressor, and the trunk's tuned branch if there is one; None: fresh weights that start from the part at rest.
+        checkpoint: its regressor, and the trunk's tuned branch if there is one; None: fresh weights that start from the
+            part at rest.
         layer: the body model to share; None builds the packaged free body.
 
     Raises:

@@ -8,13 +8,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from openexpose.errors import InputError
+from openexpose.nets.branch import TunedTrunk
 from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
 from openexpose.nets.part import PartNet
 from openexpose.nets.regressor import IterativeRegressor
-from openexpose.nets.trunk import TrunkOutput
+from openexpose.nets.trunk import TrunkOutput, kept_as
+from openexpose.nets.trunk_file import read_trunk, with_branch
 from openexpose.predict.bundle import BundleConfig
 from openexpose.predict.parts import SPECS
 
@@ -36,12 +39,12 @@ class _Head(nn.Module):
         return self.regressor(seen, start)[-1]
 
 
-def example_inputs(part: str, count: int = 2, seed: int = 0) -> dict[str, Tensor]:
-    """Random inputs of a part's head, by name."""
+def example_inputs(part: str, count: int = 2, seed: int = 0, *, tuned: bool = False) -> dict[str, Tensor]:
+    """Random inputs of a part's head, by name; a ``tuned`` head's feature is [frozen, tuned]."""
     generator = torch.Generator().manual_seed(seed)
     landmarks = _LANDMARKS[part]
     inputs = {
-        "feature": torch.randn(count, _FEATURES[part], generator=generator),
+        "feature": torch.randn(count, (1 + tuned) * _FEATURES[part], generator=generator),
         "landmarks": 0.5 * torch.randn(count, landmarks, 3, generator=generator),
         "visibility": torch.rand(count, landmarks, generator=generator),
         "start": torch.randn(count, SPECS[part].size, generator=generator),
@@ -51,7 +54,9 @@ def example_inputs(part: str, count: int = 2, seed: int = 0) -> dict[str, Tensor
     return inputs
 
 
-def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance: str = "") -> dict[str, float]:
+def export_head(
+    regressor: IterativeRegressor, part: str, path: Path, provenance: str = "", *, tuned: bool = False
+) -> dict[str, float]:
     """Write a regressor as ONNX: feature, landmarks, visibility, start (and world) to parameters; free batch size.
 
     The weights are rounded to float16 first: the file is half as large and equal to the regressor as it then is.
@@ -59,11 +64,50 @@ def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance
     Returns:
         The largest difference between torch and onnxruntime, which is checked before the file is written.
     """
-    for parameter in regressor.parameters():
-        parameter.data = parameter.data.half().float()
+    _halve(regressor)
     head = _Head(regressor).eval()
-    model = export_onnx(head, example_inputs(part), ["parameters"], {"origin": provenance})
-    return write_checked(model, head, [example_inputs(part, count, seed=count) for count in (1, 3)], path)
+    model = export_onnx(head, example_inputs(part, tuned=tuned), ["parameters"], {"origin": provenance})
+    batches = [example_inputs(part, count, seed=count, tuned=tuned) for count in (1, 3)]
+    return write_checked(model, head, batches, path)
+
+
+class _AllOutputs(nn.Module):
+    """A trunk with its outputs in their order."""
+
+    def __init__(self, trunk: TunedTrunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        seen = self.trunk(image)
+        return tuple(getattr(seen, name) for name in self.trunk.output_names)
+
+
+def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> dict[str, float]:
+    """Write a trunk with its tuned branch as ONNX: its own file and the branch's steps; feature: [frozen, tuned].
+
+    The branch's weights are rounded to float16 first: the file holds them as they then are.
+
+    Returns:
+        The largest difference of each output between torch and onnxruntime, checked before the file is written.
+
+    Raises:
+        InputError: torch and onnxruntime differ.
+    """
+    branch, source = trunk.branch, trunk.trunk.path
+    _halve(branch)
+
+    def weight(name: str) -> Float[np.ndarray, "..."]:
+        return branch.weights[kept_as(name)].detach().numpy()
+
+    model = with_branch(read_trunk(source), branch.cut, weight, provenance, str(source))
+    return write_checked(model, _AllOutputs(trunk).eval(), noise_images(trunk.side_px), path)
+
+
+def _halve(net: nn.Module) -> None:
+    """Round weights to what float16 can hold."""
+    for parameter in net.parameters():
+        parameter.data = parameter.data.half().float()
 
 
 class _PlainHead(nn.Module):

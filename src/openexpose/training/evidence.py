@@ -1,12 +1,18 @@
-"""What the frozen trunks see in rendered close-ups, computed once and kept beside the shards."""
+"""What the frozen trunks see in rendered close-ups, computed once and kept beside the shards.
+
+<shard>.evidence.npz          the trunk's outputs, what they were made from, and which maps were kept
+<shard>.maps-<tensor>.npy     float16: a tensor of the trunk's inside, from which a tuned branch goes
+"""
 
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import IO
 
 import cv2
 import numpy as np
@@ -15,8 +21,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from openexpose.data.synthetic import shards_in
 from openexpose.errors import InputError
+from openexpose.nets.trunk_file import read_trunk, with_outputs
 from openexpose.predict.bundle import Seen, default_bundle, open_session
-from openexpose.synth.shard_files import open_shard, opened
+from openexpose.synth.shard_files import open_shard, opened, read_arrays
 from openexpose.synth.shards import Shards, load_shards
 
 Array = np.ndarray
@@ -25,6 +32,8 @@ KINDS = {"body": "body", "hand": "hands", "face": "faces"}
 """The kind of shard that each part learns from."""
 FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
 _EXPECTED = "evidence of the frozen trunk beside every shard"
+_FIX = "Delete it: `openexpose train` computes it again."
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 _NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence")  # faces have no world points
 
 
@@ -45,6 +54,11 @@ def evidence_path(shard: Path) -> Path:
     return shard.with_suffix(".evidence.npz")
 
 
+def map_path(shard: Path, name: str) -> Path:
+    """Where a tensor of the trunk's inside lies."""
+    return shard.with_suffix(f".maps-{name}.npy")
+
+
 def cache_evidence(
     shards: Path,
     part: str,
@@ -52,7 +66,7 @@ def cache_evidence(
     bundle: Path | None = None,
     threads: int = 1,
     batch: int = 16,
-    outputs: Sequence[str] = (),
+    maps: Sequence[str] = (),
 ) -> int:
     """Run a part's trunk over the shards of a folder that have no evidence yet, damaged evidence, or evidence of other
     pictures or of another trunk.
@@ -61,44 +75,83 @@ def cache_evidence(
         shards: folder of shards made by `openexpose synth`.
         part: ``body``, ``hand`` or ``face``.
         bundle: folder that holds ``{part}_trunk.onnx``; None: the packaged one.
-        outputs: further outputs of the trunk to keep; those that it does not have are left out.
+        maps: tensors of the trunk's inside to keep, too.
 
     Returns:
         Number of shards done.
 
     Raises:
-        InputError: no shard of that part in the folder, a damaged shard, or no trunk.
+        InputError: no shard of that part in the folder, a damaged shard, or no trunk with such tensors.
     """
     paths = find_shards(shards, part)
     trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
-    session = open_session(trunk, threads, "cpu")
-    names = [output.name for output in session.get_outputs() if output.name in (*FIELDS, *outputs)]
+    session = _open_trunk(trunk, maps, threads)
     done = 0
     for path in paths:
         made_from = _made_from(path, trunk)
-        if _is_fresh(path, made_from, names):
+        if _is_fresh(path, made_from, maps):
             continue
-        content: dict[str, Any] = {"made_from": np.array(made_from)}
-        content |= _look(session, names, load_shards([path]), batch)
-        temporary = path.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez(temporary, **content)
+        shard, beside = load_shards([path]), f".{os.getpid()}.part"
+        with _written([map_path(path, name) for name in maps], beside) as files:
+            seen = _look(session, shard, dict(zip(maps, files, strict=True)), batch)
+        temporary = path.with_suffix(f"{beside}.npz")
+        seen |= {"made_from": np.array(made_from), "maps": np.array(maps, "U")}
+        np.savez(temporary, **seen)  # type: ignore[arg-type]
         temporary.replace(evidence_path(path))
         done += 1
     return done
 
 
-def _look(session: ort.InferenceSession, names: list[str], shards: Shards, batch: int) -> dict[str, Array]:
-    """The trunk's outputs, first axis = pictures, of which no more than a batch is in memory."""
+def _open_trunk(trunk: Path, maps: Sequence[str], threads: int) -> ort.InferenceSession:
+    """A session of the frozen trunk, without a tuned branch, that also tells tensors of its inside."""
+    if not trunk.is_file():
+        raise InputError(f"'{trunk.parent}' without {trunk.name}", "a folder with the trunks")
+    with TemporaryDirectory() as folder:
+        model = with_outputs(read_trunk(trunk), maps, str(trunk))
+        extended = Path(folder) / trunk.name
+        extended.write_bytes(model.SerializeToString())
+        return open_session(extended, threads, "cpu")
+
+
+@contextmanager
+def _written(paths: Sequence[Path], beside: str) -> Iterator[list[IO[bytes]]]:
+    """Files to write, which are in their places after the context, if it ends well."""
+    places = [path.with_suffix(f"{beside}.npy") for path in paths]
+    try:
+        with ExitStack() as stack:
+            yield [stack.enter_context(place.open("wb")) for place in places]
+        for path, place in zip(paths, places, strict=True):
+            place.replace(path)
+    finally:
+        for place in places:
+            place.unlink(missing_ok=True)
+
+
+def _look(session: ort.InferenceSession, shards: Shards, maps: Mapping[str, IO[bytes]], batch: int) -> dict[str, Array]:
+    """The trunk's outputs, first axis = pictures, of which no more than a batch is in memory; maps go into files."""
     side, found = session.get_inputs()[0].shape[-1], dict[str, Array]()
+    names = [output.name for output in session.get_outputs() if output.name in (*FIELDS, *maps)]
     left = is_left(shards)
     for first in range(0, len(shards), batch):
         rows = range(first, min(first + batch, len(shards)))
         images = np.stack([trunk_picture(shards.image(k), side, mirrored=bool(left[k])) for k in rows])
         for name, value in zip(names, session.run(names, {"image": network_input(images)}), strict=True):
+            shape = (len(shards), *value.shape[1:])
+            if name in maps:
+                _append(maps[name], value, shape)
+                continue
             if name not in found:
-                found[name] = np.empty((len(shards), *value.shape[1:]), value.dtype)
+                found[name] = np.empty(shape, value.dtype)
             found[name][rows.start : rows.stop] = value
     return found
+
+
+def _append(file: IO[bytes], value: Float[Array, "n c h w"], shape: tuple[int, ...]) -> None:
+    """Write rows of an npy file of float16, which will have this shape."""
+    if not file.tell():
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+    file.write(value.clip(-_LARGEST_HALF, _LARGEST_HALF).astype("<f2").tobytes())
 
 
 def is_left(shards: Shards) -> Bool[Array, "n"]:
@@ -114,12 +167,18 @@ def trunk_picture(image: UInt8[Array, "h w 3"], side: int | str | None, *, mirro
 
 
 def await_evidence(
-    shards: Path, part: str, *, bundle: Path | None = None, patience_s: float = 3600.0, pause_s: float = 1.0
+    shards: Path,
+    part: str,
+    *,
+    bundle: Path | None = None,
+    maps: Sequence[str] = (),
+    patience_s: float = 3600.0,
+    pause_s: float = 1.0,
 ) -> None:
     """Wait until another process, which runs :func:`cache_evidence`, has made the evidence of a folder's shards.
 
     Args:
-        shards, part, bundle: as there.
+        shards, part, bundle, maps: as there.
         patience_s: how long to wait for one shard, seconds.
         pause_s: how long to sleep between two looks, seconds.
 
@@ -129,7 +188,7 @@ def await_evidence(
     trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
     for path in find_shards(shards, part):
         made_from, begun = _made_from(path, trunk), time.monotonic()
-        while not _is_fresh(path, made_from):
+        while not _is_fresh(path, made_from, maps):
             if time.monotonic() - begun > patience_s:
                 fix = "Run it with one process first."
                 raise InputError(f"'{path}' without evidence", "that the first process makes it", fix)
@@ -143,16 +202,19 @@ def _made_from(shard: Path, trunk: Path) -> str:
 
 @cache
 def _digest(trunk: Path, changed_ns: int) -> str:
-    return hashlib.sha256(trunk.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(read_trunk(trunk).SerializeToString()).hexdigest()[:16]
 
 
-def _is_fresh(shard: Path, made_from: str, names: Sequence[str] = ()) -> bool:
-    """Whether the evidence of a shard is whole, made from just this, and holds the outputs ``names``."""
+def _is_fresh(shard: Path, made_from: str, maps: Sequence[str]) -> bool:
+    """Whether the evidence of a shard is whole, made from just this, and the tensors ``maps`` were kept with it."""
     try:
-        content, kept = _read(evidence_path(shard), ("made_from", *FIELDS))
+        content = _read(evidence_path(shard))
+        fresh = content.keys() >= {*_NEEDED} and str(content["made_from"]) == made_from
+        if not fresh or not {*maps} <= {*content.get("maps", np.array([], "U")).tolist()}:
+            return False
+        return all(len(load_map(shard, name)) == len(content["feature"]) for name in maps)
     except InputError:
         return False
-    return {*_NEEDED, *names} <= kept and str(content["made_from"]) == made_from
 
 
 def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
@@ -166,29 +228,31 @@ def load_evidence(shard: Path) -> Seen:
     Raises:
         InputError: it was not computed yet, or is damaged.
     """
-    content = load_outputs(shard, ("made_from", *FIELDS))
+    path = evidence_path(shard)
+    if not path.is_file():
+        raise InputError(f"'{shard.name}' without evidence", _EXPECTED)
+    content = _read(path)
     missing = [name for name in _NEEDED if name not in content]
     if missing:
-        raise InputError(f"'{evidence_path(shard)}' without {', '.join(missing)}", _EXPECTED, "Delete it.")
+        raise InputError(f"'{path}' without {', '.join(missing)}", _EXPECTED, "Delete it.")
     feature, landmarks, visibility = (content[name] for name in ("feature", "landmarks", "visibility"))
     return Seen(feature, landmarks, visibility, content.get("world"), content["presence"])
 
 
-def load_outputs(shard: Path, names: Sequence[str]) -> dict[str, Array]:
-    """Cached outputs of a trunk by their names, first axis = pictures; those that were not kept are left out.
+def load_map(shard: Path, name: str) -> Float[Array, "n c h w"]:
+    """A kept tensor of the trunk's inside, float16, first axis = pictures: in the file, not in memory.
 
     Raises:
-        InputError: as :func:`load_evidence`.
+        InputError: it was not kept, or is damaged.
     """
-    path = evidence_path(shard)
-    if not path.is_file():
-        raise InputError(f"'{shard.name}' without evidence", _EXPECTED)
-    return _read(path, names)[0]
+    path = map_path(shard, name)
+    with opened(path, f"a tensor of the frozen trunk beside '{shard.name}'", _FIX):
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+        if kept.dtype != np.float16:
+            raise ValueError(f"numbers of type {kept.dtype}")
+    return kept
 
 
-def _read(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], set[str]]:
-    """Some arrays of a file, the others not read, and the names of all; checksums are checked."""
-    fix = "Delete it: `openexpose train` computes it again."
-    with opened(path, _EXPECTED, fix), np.load(path, allow_pickle=False) as content:
-        kept = set(content.files)
-        return {name: content[name] for name in names if name in kept}, kept
+def _read(path: Path) -> dict[str, Array]:
+    """All arrays of a file; checksums are checked."""
+    return read_arrays(path, _EXPECTED, _FIX)

@@ -1,5 +1,5 @@
-"""From checkpoints to a runtime bundle: of the default recipe regressors as ONNX beside the converted trunks, of the
-paper's recipe trunks and regressors as ONNX."""
+"""From checkpoints to a runtime bundle: of the default recipe regressors as ONNX, beside the converted trunks with the
+tuned branches; of the paper's recipe trunks and regressors as ONNX."""
 
 import shutil
 from collections.abc import Mapping
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
+from openexpose.nets.branch import TunedTrunk
+from openexpose.nets.build import build_trunk
 from openexpose.nets.checkpoint import load_regressor, read_content
 from openexpose.nets.paper import PAPER_PARTS, load_paper_part
-from openexpose.nets.part_export import export_head, export_plain_part, write_bundle
+from openexpose.nets.part_export import export_head, export_plain_part, export_tuned_trunk, write_bundle
+from openexpose.nets.trunk_file import read_trunk
 from openexpose.predict.bundle import BundleConfig, PartConfig, default_bundle
 from openexpose.predict.landmarks import ATTENTION_SCALE
 from openexpose.predict.parts import RECIPES, SPECS
@@ -90,15 +93,24 @@ def _bundle_default(paths: Mapping[str, Path], out: Path, name: str, trunks: Pat
     for file in TRUNK_ORIGINS:
         _check_network(trunks, file)
     loaded = {part: load_regressor(path, part=part) for part, path in paths.items()}
+    built = {part: build_trunk(part, trunks / f"{part}_trunk.onnx", path) for part, path in paths.items()}
+    tuned = {part: trunk for part, trunk in built.items() if isinstance(trunk, TunedTrunk)}
     made_by = "trained by openexpose on its own renders, Apache-2.0"
-    provenance = {f"{part}_head.onnx": f"{made_by}: {made}" for part, (_, made) in loaded.items()} | TRUNK_ORIGINS
+    told = {part: f"{made_by}: {made}" for part, (_, made) in loaded.items()}
+    provenance = {f"{part}_head.onnx": text for part, text in told.items()} | TRUNK_ORIGINS
+    for part in tuned:
+        provenance[f"{part}_trunk.onnx"] += f"; with a branch tuned from it, {told[part]}"
 
     def fill(folder: Path) -> None:
         for part, (regressor, made) in loaded.items():
-            export_head(regressor, part, folder / f"{part}_head.onnx", str(made))
-        for file in TRUNK_ORIGINS:
-            if not (out / file).exists() or not (trunks / file).samefile(out / file):
-                shutil.copyfile(trunks / file, folder / file)
+            file = f"{part}_trunk.onnx"
+            export_head(regressor, part, folder / f"{part}_head.onnx", str(made), tuned=part in tuned)
+            if part in tuned:
+                export_tuned_trunk(tuned[part], folder / file, told[part])
+            else:
+                (folder / file).write_bytes(read_trunk(trunks / file).SerializeToString())
+        if not (out / DETECTOR).exists() or not (trunks / DETECTOR).samefile(out / DETECTOR):
+            shutil.copyfile(trunks / DETECTOR, folder / DETECTOR)
 
     config = BundleConfig(name, "freebody", DEFAULT_PARTS, DETECTOR, provenance)
     write_bundle(out, config, {part: regressor.mean for part, (regressor, _) in loaded.items()}, fill)

@@ -1,7 +1,9 @@
-"""The default recipe's training of one part: the iterative regressor on the cached evidence of a frozen trunk."""
+"""The default recipe's training of one part: the iterative regressor on the cached evidence of a frozen trunk, and if
+asked for, a tuned branch of the trunk."""
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,17 +12,20 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from openexpose.body.keypoints import PARTS
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
-from openexpose.losses import LossWeights, PartTarget, SkinMotion, Term, part_loss, skin_factor
+from openexpose.losses import LossWeights, PartTarget, SkinMotion, Term, part_loss
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_regressor, save_regressor
-from openexpose.nets.decode import Decoded, decode, matrix_to_sixd, project_weak
+from openexpose.nets.branch import CUTS, Branch, beside
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor, save_regressor
+from openexpose.nets.decode import decode, matrix_to_sixd, project_weak
 from openexpose.nets.regressor import Evidence, IterativeRegressor
+from openexpose.nets.trunk import OnnxTrunk, TrunkOutput
+from openexpose.predict.bundle import default_bundle
 from openexpose.predict.parts import BODY, SPECS, PartSpec
 from openexpose.training.evidence import await_evidence, cache_evidence
+from openexpose.training.head_errors import importance, part_errors, posed_points, skin_motion
 from openexpose.training.prefetch import to_device
 from openexpose.training.recipes import TrainConfig, find_weights
 from openexpose.training.targets import PartData, load_data
@@ -36,6 +41,8 @@ WEIGHTS = {
     "face": LossWeights(points=40.0, projected=12.0, betas=0.03, expression=0.5, camera=0.1),
 }
 _RECIPE = ("recipe", "stage", "epochs", "steps", "batch", "rate", "hidden", "feedback", "held_out", "seed")
+_TUNING = ("tune", "tune_rate")
+_CHUNK = 64
 _SHOWN, _COLUMNS, _CELL_PX = 12, 6, 192
 
 
@@ -56,11 +63,12 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
         raise InputError(f"the stage '{config.stage}'", f"one of {sorted(SPECS)}")
     check_writable(config.out)
     spec, folders = SPECS[config.stage], [dataset.folder for dataset in config.data]
+    maps = CUTS[spec.name] if config.tune else ()
     for folder in folders:
         if os.environ.get("RANK", "0") == "0":
-            cache_evidence(folder, spec.name, threads=config.threads)
+            cache_evidence(folder, spec.name, threads=config.threads, maps=maps)
         else:
-            await_evidence(folder, spec.name)
+            await_evidence(folder, spec.name, maps=maps)
     data = load_data(folders, spec)
     if spec.name != "body":
         data = data.rows(torch.nonzero(data.seen.presence > MIN_PRESENCE)[:, 0])
@@ -91,24 +99,39 @@ class HeadLoss(nn.Module):
         regressor: what is trained.
         spec: the part.
         model: the free body.
+        branch: the trunk's tuned branch, which is trained, too.
     """
 
     weight: Tensor
     betas_factor: Tensor
     expression_factor: Tensor
 
-    def __init__(self, regressor: IterativeRegressor, spec: PartSpec, model: BodyModel) -> None:
+    def __init__(
+        self, regressor: IterativeRegressor, spec: PartSpec, model: BodyModel, branch: Branch | None = None
+    ) -> None:
         super().__init__()
-        self.regressor, self.spec, self.layer = regressor, spec, BodyLayer(model)
+        self.regressor, self.spec, self.layer, self.branch = regressor, spec, BodyLayer(model), branch
         skin = skin_motion(model, spec)
         self.register_buffer("weight", importance(spec), persistent=False)
         self.register_buffer("betas_factor", skin.betas, persistent=False)
         self.register_buffer("expression_factor", skin.expression, persistent=False)
 
+    @property
+    def skin(self) -> SkinMotion:
+        """What coefficients do to the skin."""
+        return SkinMotion(self.betas_factor, self.expression_factor)
+
+    def see(self, batch: PartData) -> TrunkOutput:
+        """What the regressor reads of the trunk; of samples with maps, the tuned feature, too."""
+        if self.branch is None or not batch.maps:
+            return batch.seen
+        maps = [some.float().contiguous(memory_format=torch.channels_last) for some in batch.maps]
+        return beside(batch.seen, self.branch(*maps))
+
     def forward(self, batch: PartData) -> dict[str, Term]:
         """The terms of the loss, each already a mean, from random start vectors in training and the mean else."""
         start = _start(batch.target, self.regressor.mean, self.spec) if self.training else None
-        answers = self.regressor(batch.seen, start)
+        answers = self.regressor(self.see(batch), start)
         with torch.autocast(batch.target.betas.device.type, enabled=False):
             values = self._values([answer.float() for answer in answers], batch.target)
         return {name: Term(value, torch.ones_like(value)) for name, value in values.items()}
@@ -117,11 +140,10 @@ class HeadLoss(nn.Module):
         """Terms of the loss, summed over the stages."""
         total: dict[str, Tensor] = {}
         slots, weights = list(self.spec.pose_slots), WEIGHTS[self.spec.name]
-        skin = SkinMotion(self.betas_factor, self.expression_factor)
         for stage, vector in zip(STAGE_WEIGHTS, answers, strict=True):
             answer = decode(vector, self.spec)
-            points = _points(answer, self.spec, self.layer)
-            terms = part_loss(answer, points, target, slots, self.weight, weights, skin)
+            points = posed_points(answer, self.spec, self.layer)
+            terms = part_loss(answer, points, target, slots, self.weight, weights, self.skin)
             total = {name: total.get(name, 0.0) + stage * value for name, value in terms.items()}
         return total
 
@@ -143,8 +165,10 @@ class HeadTask:
     ) -> None:
         self.config, self.spec, self.training, self.validation, self.steps = config, spec, training, validation, steps
         model = load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
-        regressor, self.settings = _fresh(config, spec, training, BodyLayer(model))
-        self.module = HeadLoss(regressor, spec, model)
+        trunk = default_bundle() / f"{spec.name}_trunk.onnx"
+        branch = Branch(OnnxTrunk(trunk), CUTS[spec.name]) if config.tune else None
+        regressor, self.settings = _fresh(config, spec, training, BodyLayer(model), branch)
+        self.module = HeadLoss(regressor, spec, model, branch)
         self.size, self.rate = config.batch or 1, config.rate or 0.0
         self.scores: dict[str, float] = {}
 
@@ -160,33 +184,50 @@ class HeadTask:
         order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.training))
         share = self.size // ranks
         first = k * self.size + rank * share
-        return self.training.rows(torch.from_numpy(order[first : first + share]))
+        return self._with_maps(self.training.rows(torch.from_numpy(order[first : first + share])))
+
+    def _with_maps(self, data: PartData) -> PartData:
+        """Samples with what the tuned branch reads, if there is one."""
+        return data if self.module.branch is None else data.with_maps(self.module.branch.cut)
+
+    def _seen(self, data: PartData) -> PartData:
+        """Samples on the device, with the tuned feature; no more maps are in memory than of a few."""
+        device, chunks = self.module.regressor.mean.device, torch.arange(len(data)).split(_CHUNK)
+        if self.module.branch is None:
+            return to_device(data, device)
+        features = [self.module.see(to_device(self._with_maps(data.rows(rows)), device)).feature for rows in chunks]
+        data = to_device(data, device)
+        return replace(data, seen=replace(data.seen, feature=torch.cat(features)))
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """AdamW."""
-        return torch.optim.AdamW(self.module.regressor.parameters(), self.rate, weight_decay=0.01)
+        """AdamW; the branch, which starts from trained weights, has a rate of its own."""
+        groups = [{"params": self.module.regressor.parameters(), "lr": self.rate}]
+        if self.module.branch is not None:
+            groups.append({"params": self.module.branch.parameters(), "lr": self.config.tune_rate})
+        return torch.optim.AdamW(groups, self.rate, weight_decay=0.01)
 
     def schedule(self, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """One cycle."""
         rise = 0.1 if self.steps > 10 else 0.3  # the scheduler divides by zero where the rise takes exactly one step
-        return torch.optim.lr_scheduler.OneCycleLR(optimiser, self.rate, total_steps=self.steps, pct_start=rise)
+        peaks = [group["lr"] for group in optimiser.param_groups]
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=self.steps, pct_start=rise)
 
     def validate(self) -> dict[str, float]:
-        """The loss and the errors of :func:`validate` on held-out samples, from the mean start."""
-        data = to_device(self.validation, self.module.regressor.mean.device)
-        loss = sum(float(term.value) for term in self.module(data).values())
-        self.scores = {"loss": loss} | validate(self.module.regressor, data, self.spec, self.module.layer)
+        """The loss and the errors of :func:`part_errors` on held-out samples, from the mean start."""
+        data, module = self._seen(self.validation), self.module
+        loss = sum(float(term.value) for term in module(data).values())
+        answer = module.regressor(data.seen, None)[-1]
+        errors = part_errors(answer, module.regressor.mean, data.target, self.spec, module.layer, module.skin)
+        self.scores = {"loss": loss} | errors
         return self.scores
 
     def sheet(self) -> UInt8[Array, "h w 3"]:
         """Held-out crops with the true keypoints in green and the predicted ones in red."""
         count = min(_SHOWN, len(self.validation))
-        rows = torch.linspace(0, len(self.validation) - 1, count).long()
-        data = self.validation.rows(rows)
-        seen = to_device(data.seen, self.module.regressor.mean.device)
-        answer = decode(self.module.regressor(seen, None)[-1], self.spec)
-        flat = project_weak(_points(answer, self.spec, self.module.layer), answer.camera).cpu().numpy()
-        truth = data.target.projected.numpy()
+        data = self._seen(self.validation.rows(torch.linspace(0, len(self.validation) - 1, count).long()))
+        answer = decode(self.module.regressor(data.seen, None)[-1], self.spec)
+        flat = project_weak(posed_points(answer, self.spec, self.module.layer), answer.camera).cpu().numpy()
+        truth = data.target.projected.cpu().numpy()
         cells = [_cell(*drawn) for drawn in zip(data.pictures(), truth, flat, strict=True)]
         cells += [np.zeros_like(cells[0])] * (-count % _COLUMNS)
         grid = [np.concatenate(cells[k : k + _COLUMNS], 1) for k in range(0, len(cells), _COLUMNS)]
@@ -194,10 +235,12 @@ class HeadTask:
 
     def export(self, folder: Path) -> None:
         """Write ``{part}.pt``."""
-        recipe = {name: getattr(self.config, name) for name in _RECIPE}
+        names = (*_RECIPE, *(_TUNING if self.config.tune else ()))
+        recipe = {name: getattr(self.config, name) for name in names}
         provenance = {"samples": str(len(self.training)), "recipe": json.dumps(recipe)}
         provenance |= {name: f"{value:.3f}" for name, value in self.scores.items()}
-        save_regressor(folder / f"{self.spec.name}.pt", self.module.regressor, self.settings, provenance)
+        path = folder / f"{self.spec.name}.pt"
+        save_regressor(path, self.module.regressor, self.settings, provenance, self.module.branch)
 
 
 def _cell(picture: Array, truth: Array, answer: Array) -> Array:
@@ -210,21 +253,32 @@ def _cell(picture: Array, truth: Array, answer: Array) -> Array:
 
 
 def _fresh(
-    config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer
+    config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer, branch: Branch | None
 ) -> tuple[IterativeRegressor, RegressorConfig]:
-    """A regressor whose evidence statistics and mean vector come from the training set, or with given weights."""
+    """A regressor whose evidence statistics and mean vector come from the training set, or with given weights, as the
+    branch then, too. A fresh branch tells what the trunk tells, so its statistics are those of the trunk."""
     canonical = spec.name == "face"
-    raw = Evidence.raw(data.seen, canonical)
-    settings = RegressorConfig(spec.name, raw.shape[1], config.hidden, feedback=config.feedback, canonical=canonical)
+    raw = Evidence.raw(data.seen if branch is None else beside(data.seen, data.seen.feature), canonical)
+    settings = RegressorConfig(
+        spec.name,
+        raw.shape[1],
+        config.hidden,
+        feedback=config.feedback,
+        canonical=canonical,
+        tuned=branch is not None,
+    )
     regressor = build_regressor(settings, layer)
     if config.weights is not None:
         path = find_weights(config.weights, spec.name)
+        given, tuned = load_regressor(path, layer, part=spec.name)[0], load_branch(path)
         try:
-            regressor.load_state_dict(load_regressor(path, layer, part=spec.name)[0].state_dict())
+            regressor.load_state_dict(given.state_dict())
+            if branch is not None:
+                branch.load_state_dict(tuned or {})
         except RuntimeError:
-            feedback = "with" if config.feedback else "without"
-            expected = f"weights of a regressor {feedback} feedback, {config.hidden} wide"
-            raise InputError(f"'{path}', a regressor of another form", expected) from None
+            form = f"{'with' if config.feedback else 'without'} feedback, {config.hidden} wide"
+            form += ", with a tuned branch" if config.tune else ""
+            raise InputError(f"'{path}', a regressor of another form", f"weights of a regressor {form}") from None
         return regressor, settings
     regressor.evidence.mean.copy_(raw.mean(0))
     regressor.evidence.std.copy_(raw.std(0) + 1e-2)
@@ -272,61 +326,3 @@ def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
     s, c = torch.sin(angle)[:, None, None], torch.cos(angle)[:, None, None]
     return torch.eye(3, device=skew.device) + s * skew + (1 - c) * (skew @ skew)
-
-
-_HAND_JOINTS, _HEAD_JOINTS = (21, *range(40, 55)), (15, 22, 23, 24)
-_MOVED_M = 1e-4
-
-
-def skin_motion(model: BodyModel, spec: PartSpec) -> SkinMotion:
-    """What shape coefficients do to the skin of the part, and expression coefficients to what they move at all."""
-    region = {"body": None, "hand": _HAND_JOINTS, "face": _HEAD_JOINTS}[spec.name]
-    rows = slice(None) if region is None else np.isin(model.weights.argmax(1), region)
-    moved = np.abs(model.expression_dirs).max((1, 2)) > _MOVED_M
-    factors = (skin_factor(torch.tensor(d)) for d in (model.shape_dirs[rows], model.expression_dirs[moved]))
-    return SkinMotion(*factors)
-
-
-def importance(spec: PartSpec) -> Tensor:
-    """Weight of each keypoint of a part: in a body the many hand and face points count little."""
-    weight = torch.ones(len(spec.keypoints))
-    if spec.name == "body":
-        weight[:] = 0.1
-        weight[torch.as_tensor(PARTS["body"])] = 1.0
-    return weight
-
-
-def _points(answer: Decoded, spec: PartSpec, layer: BodyLayer) -> Tensor:
-    points = layer.keypoints(answer.pose, answer.betas, answer.expression)
-    return points[:, list(spec.keypoints)] - points[:, spec.root_joint, None]
-
-
-@torch.no_grad()
-def validate(regressor: IterativeRegressor, data: PartData, spec: PartSpec, layer: BodyLayer) -> dict[str, float]:
-    """Errors on held-out renders from the mean start: 3D (mm, root-aligned), 2D (% of the crop's side), rotations."""
-    answer = decode(regressor(data.seen, None)[-1], spec)
-    points = _points(answer, spec, layer)
-    main = (importance(spec) == 1.0).to(points.device)
-    error = (points - data.target.points).norm(dim=-1)[:, main]
-    flat = (project_weak(points, answer.camera) - data.target.projected).norm(dim=-1)[:, main]
-    seen = data.target.visible[:, main] > 0
-    slots = list(spec.pose_slots)
-    relative = answer.pose[:, slots].transpose(-1, -2) @ data.target.pose[:, slots]
-    cosine = ((relative.diagonal(dim1=-2, dim2=-1).sum(-1) - 1.0) / 2.0).clamp(-1.0, 1.0)
-    angle = torch.rad2deg(torch.arccos(cosine))
-    plain = _points(decode(_baseline(data, regressor), spec), spec, layer)
-    return {
-        "n": float(len(data)),
-        "mpjpe_mm": float(1000 * error.mean()),
-        "mean_pose_mpjpe_mm": float(1000 * (plain - data.target.points).norm(dim=-1)[:, main].mean()),
-        "error_2d_percent": float(50 * flat[seen].mean()),
-        "root_deg": float(angle[:, 0].mean()),
-        "joints_deg": float(angle[:, 1:].mean()),
-        "expression_rms": float((answer.expression - data.target.expression).pow(2).mean().sqrt()),
-        "expression_zero_rms": float(data.target.expression.pow(2).mean().sqrt()),
-        "beta0_correlation": float(torch.corrcoef(torch.stack([answer.betas[:, 0], data.target.betas[:, 0]]))[0, 1]),
-    }
-
-
-def _baseline(data: PartData, regressor: IterativeRegressor) -> Tensor:
-    return regressor.mean.expand(len(data), -1)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from openexpose.data.check import READERS
 from openexpose.errors import InputError
@@ -73,6 +73,10 @@ class TrainConfig:
     """Default recipe: residual feedback; off gives the paper's plain regressor."""
     hidden: int = 512
     """Default recipe: width of the regressors."""
+    tune: bool = False
+    """Default recipe, one part: also train a copy of the trunk's last stages, beside the frozen trunk."""
+    tune_rate: float | None = None
+    """Learning rate of that copy (peak of the cycle)."""
     freeze_body: bool = False
     """Joint: leave the body network as it is, as in the released last stage."""
     detach_crops: bool = False
@@ -121,6 +125,9 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
 }
 """The paper's: Adam at 1e-4, batches of 48 bodies, 64 hands, 64 faces. How many epochs it took is not published."""
 
+TUNE_BATCH, TUNE_RATE = 64, 4e-4
+"""Defaults where a branch is tuned."""
+
 
 def train(config: TrainConfig) -> dict[str, float]:
     """Train one stage, or go on with it; writes ``{part}.pt`` into the run folder at the end.
@@ -160,7 +167,7 @@ _SCOPES: dict[str, set[tuple[str, str]]] = {
 }
 """Recipes and stages, in words."""
 _SCOPE_OF = {
-    **dict.fromkeys(("hidden", "feedback", "held_out"), "one part of the recipe 'default'"),
+    **dict.fromkeys(("hidden", "feedback", "held_out", "tune", "tune_rate"), "one part of the recipe 'default'"),
     **dict.fromkeys(("trunk", "trunk_weights"), "one part of the recipe 'paper'"),
     "body_model": "the recipe 'paper'",
     **dict.fromkeys(("freeze_body", "detach_crops", "part_batch"), "the stage 'joint'"),
@@ -194,10 +201,16 @@ def _completed(config: TrainConfig) -> TrainConfig:
         raise InputError(f"the stage '{config.stage}' of the recipe '{config.recipe}'", f"one of {sorted(DEFAULTS)}")
     if not config.data:
         raise InputError("no data to train on", "at least one --data")
-    given = {name: value for name, value in asdict(DEFAULTS[key]).items() if getattr(config, name) is None}
+    defaults: dict[str, Any] = asdict(DEFAULTS[key])
     _check_scopes(config)
+    if config.tune:
+        defaults |= {"batch": TUNE_BATCH, "tune_rate": TUNE_RATE}
+    elif config.tune_rate is not None:
+        raise InputError("--tune-rate without --tune", "both", "Leave it out.")
+    given = {name: value for name, value in defaults.items() if getattr(config, name) is None}
     config = replace(config, **given)
-    for name in ("epochs", "batch", "rate", "log_every", "validate_every"):
+    positive = ("epochs", "batch", "rate", "log_every", "validate_every")
+    for name in (*positive, "tune_rate") if config.tune else positive:
         if not getattr(config, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(config, name)}", "a positive number")
     if config.part_batch is not None and config.part_batch < 0:

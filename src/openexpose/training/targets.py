@@ -1,12 +1,12 @@
 """Rendered shards with cached trunk evidence, as training tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from openexpose.body.keypoints import IBUG68
@@ -20,7 +20,7 @@ from openexpose.people import zero_pose
 from openexpose.predict.parts import SPECS, PartSpec
 from openexpose.synth.photo import HIDDEN
 from openexpose.synth.shards import Shards, load_shards
-from openexpose.training.evidence import FIELDS, find_shards, is_left, load_evidence, trunk_picture
+from openexpose.training.evidence import FIELDS, find_shards, is_left, load_evidence, load_map, trunk_picture
 
 Array = np.ndarray
 
@@ -34,6 +34,8 @@ class PartData:
     origin: Int[Tensor, "n 2"]
     """Which shard each sample is of, and its row there."""
     shards: tuple[Path, ...]
+    maps: tuple[Float[Tensor, "n c h w"], ...] = ()
+    """Tensors of the trunk's inside, from which a tuned branch goes; read for a batch by :meth:`with_maps`."""
 
     def __len__(self) -> int:
         return len(self.target.betas)
@@ -48,7 +50,22 @@ class PartData:
             None if seen.world is None else seen.world[rows],
             seen.presence[rows],
         )
-        return PartData(chosen, self.target[rows], self.origin[rows], self.shards)
+        maps = tuple(some[rows] for some in self.maps)
+        return PartData(chosen, self.target[rows], self.origin[rows], self.shards, maps)
+
+    def with_maps(self, names: Sequence[str]) -> "PartData":
+        """The samples with tensors of the trunk's inside, float16, read from beside the shards: for a batch.
+
+        Raises:
+            InputError: they were not kept, or are damaged.
+        """
+        number, row = self.origin.numpy().T
+        place = np.argsort(np.argsort(number, kind="stable"))
+        maps = []
+        for name in names:
+            found = [load_map(self.shards[k], name)[row[number == k]] for k in np.unique(number).tolist()]
+            maps.append(torch.from_numpy(np.concatenate(found)[place]))
+        return replace(self, maps=tuple(maps))
 
     @property
     def names(self) -> list[str]:
