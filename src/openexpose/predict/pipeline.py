@@ -39,6 +39,7 @@ from openexpose.predict.landmarks import (
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
 from openexpose.predict.parts import PartParameters, decode, encode
 from openexpose.predict.refine import refine
+from openexpose.predict.refine_part import refine_part
 from openexpose.predict.targets import pose_targets, with_part
 
 Array = np.ndarray
@@ -157,7 +158,7 @@ class Predictor:
             if scores is not None:
                 people = replace(people, score=scores)
         else:
-            people = self._lone_part(pixels, boxes, camera, part, watch)
+            people = self._lone_part(pixels, boxes, camera, part, how[1], watch)
         self.timings = watch.seconds
         return replace(people, body_model="freebody" if self.config.body_model == "freebody" else "smplx")
 
@@ -356,23 +357,25 @@ class Predictor:
         with watch.stage(f"{network} trunk"):
             return runner.look(images)
 
-    def _lone_part(self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, watch: Stopwatch) -> People:
+    def _lone_part(
+        self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, refinement: bool, watch: Stopwatch
+    ) -> People:
         """One part network alone: the rest of the body stays at rest."""
-        name = part.replace("-", "_")
-        size = (pixels.shape[1], pixels.shape[0])
+        name, size = part.replace("-", "_"), (pixels.shape[1], pixels.shape[0])
         given = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, float).reshape(-1, 4)
         if boxes is not None and not len(given):
             return replace(nobody(camera, size, self.parts[_network(name)].spec), part=part)
         runner, model = self.parts[_network(name)], self.face_model if name == "face" else self.body_model
-        if len(given):
-            crop = crop_from_boxes(given, runner.config.crop_scale)
-        else:
-            given = np.array([[0.0, 0.0, pixels.shape[1], pixels.shape[0]]])
-            crop = crop_from_boxes(given, 1.0)
+        scale = runner.config.crop_scale if len(given) else 1.0
+        given = given if len(given) else np.array([[0.0, 0.0, *size]])
+        crop = crop_from_boxes(given, scale)
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
         self._looked[name] = answer.crop, answer.seen
         with watch.stage("merge"):
             placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)
+        if refinement and self.refines:
+            with watch.stage("refine"):
+                placed, answer = refine_part(model, name, placed, answer, camera)
         return replace(collect(model, given, camera, size, answer, placed, {name: answer.seen.presence}), part=part)
 
 
