@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the shipped weights from nothing but this checkout: renders, trains the three regressors, writes the bundle.
-# About an hour and a half on two cores. Interrupted runs go on where they were.
+# The default recipe from nothing but this checkout: renders, trains the three regressors, writes the bundle. About two
+# hours on two cores. Interrupted runs go on where they were. (The weights that ship were made by this file of commit
+# 1814cba; those of the present pictures are not better yet, see docs/results.md.)
 #
 #     make .venv-dev && runs/default.sh run/
 set -euo pipefail

@@ -53,7 +53,7 @@ def photograph(rng: np.random.Generator, stage: Stage, camera: Camera, scenery: 
         camera.focal_px,
         around.background,
         supersampling=2,
-        shadow_size=384 if max(camera.width, camera.height) <= 300 else 768,
+        shadow_size=288 if max(camera.width, camera.height) <= 300 else 768,
     )
     beyond = _beyond(camera, scenery.border)
     people = tuple(subject(stage.model, actor, camera, drawing, k, beyond) for k, actor in enumerate(actors))
