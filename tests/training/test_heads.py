@@ -54,9 +54,10 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(("part", "feedback"), [("body", False), ("hand", True), ("face", True)])
 def test_training_learns_and_writes_what_it_has_learnt(shards: Path, tmp_path: Path, part: str, feedback: bool) -> None:
-    scores = train(config(shards, part, tmp_path, feedback=feedback, log_every=1, validate_every=5))
+    options = {"epochs": 12, "log_every": 1, "validate_every": 6}
+    scores = train(config(shards, part, tmp_path, feedback=feedback, **options))
     losses = [float(row["loss"]) for row in rows(tmp_path / "log.csv")]
-    assert np.mean(losses[-4:]) < 0.8 * losses[0]
+    assert np.mean(losses[-4:]) < 0.75 * losses[0]
     held_out = rows(tmp_path / "validation.csv")
     assert len(held_out) == 5 and float(held_out[-1]["loss"]) == scores["loss"] < float(held_out[0]["loss"])
     assert scores["mpjpe_mm"] < scores["mean_pose_mpjpe_mm"] and scores["n"] == HELD

@@ -102,7 +102,6 @@ def sample_body(
             best, lowest = replace(drawn, pose=pose, clasp=drawn.clasp if kept else None), cost
         if lowest <= BOUND_M:
             break
-    assert best is not None
     return _mirrored(best) if mirrored else best
 
 

@@ -85,14 +85,7 @@ def reach(
     skeleton: tuple[Array, Array],
 ) -> None:
     """Bend an arm of ``pose`` (changed in place) so that its wrist is at ``target``; see :func:`two_bones`."""
-    rotations, joints = skeleton
-    shoulder, elbow, wrist = SHOULDER + side, ELBOW + side, WRIST + side
-    bones = rest[elbow] - rest[shoulder], rest[wrist] - rest[elbow]
-    along = bones[0] / np.linalg.norm(bones[0])
-    fold = np.array([0.0, 0.0, 1.0]) - along * along[2]
-    pose[shoulder], pose[elbow] = two_bones(
-        bones, fold / np.linalg.norm(fold), rotations[PARENTS[shoulder]], target - joints[shoulder], pole
-    )
+    _bend(pose, rest, (SHOULDER + side, ELBOW + side, WRIST + side), target, pole, skeleton)
 
 
 def step(
@@ -104,12 +97,21 @@ def step(
     skeleton: tuple[Array, Array],
 ) -> None:
     """Bend a leg of ``pose`` (changed in place) so that its ankle is at ``target``; see :func:`two_bones`."""
+    _bend(pose, rest, (HIP + side, KNEE + side, ANKLE + side), target, pole, skeleton)
+
+
+def _bend(
+    pose: Array, rest: Array, limb: tuple[int, int, int], target: Array, pole: Array, skeleton: tuple[Array, Array]
+) -> None:
+    """Elbows fold forwards, knees backwards."""
     rotations, joints = skeleton
-    hip, knee, ankle = HIP + side, KNEE + side, ANKLE + side
-    bones = rest[knee] - rest[hip], rest[ankle] - rest[knee]
+    upper, middle, end = limb
+    bones = rest[middle] - rest[upper], rest[end] - rest[middle]
     along = bones[0] / np.linalg.norm(bones[0])
-    fold = np.array([0.0, 0.0, -1.0]) + along * along[2]
-    pose[hip], pose[knee] = two_bones(bones, fold / np.linalg.norm(fold), rotations[0], target - joints[hip], pole)
+    fold = np.array([0.0, 0.0, 1.0]) - along * along[2]
+    fold = fold if middle >= ELBOW else -fold
+    frame = rotations[PARENTS[upper]]
+    pose[upper], pose[middle] = two_bones(bones, fold / np.linalg.norm(fold), frame, target - joints[upper], pole)
 
 
 def orient_hand(
