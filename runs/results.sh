@@ -6,7 +6,7 @@
 #     make results [PHOTOS=FOLDER]        or        runs/results.sh [OUT] [PHOTOS]
 #
 # PHOTOS: index.json and photos, in the format of docs/evaluation.md. In the environment: PEOPLE=N measures on the first
-# N people only; STEPS=700 adds the last row of Table 2: renders 3,000 people, trains the three networks jointly for so
+# N people only; STEPS=700 adds the last row of Table 2: renders 3,000 scenes, trains the three networks jointly for so
 # many steps (an hour) and measures them, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."

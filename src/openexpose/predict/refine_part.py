@@ -22,7 +22,7 @@ Array = np.ndarray
 
 ITERATIONS = 4
 _SIGMA_2D = {"hand": 0.03, "face": 0.015}
-"""How far the trunk's landmarks lie from ours on renders, over the larger side of the part in the picture."""
+"""Standard deviation of the trunk's landmarks over the larger side of the part in the picture: chosen, not measured."""
 _OUTLIER = 3.0
 """Residuals beyond this many standard deviations count less and less (Geman-McClure)."""
 _ROOT_RAD, _JAW_RAD = 0.3, (0.2, 0.06, 0.06)
