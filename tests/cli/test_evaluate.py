@@ -116,6 +116,8 @@ def test_a_missing_photo_is_counted_and_named(data: Path, capsys: pytest.Capture
     [
         (["--unit", "mm"], "--unit mm without --pred"),
         (["--pred", "{data}", "--no-refine"], "--pred with"),
+        (["--pred", "{data}", "--fast"], "--pred with"),
+        (["--bundle", "{data}", "--fast"], "--fast with --bundle"),
         (["--limit", "0"], "a limit of 0"),
         (["--split", "nowhere"], "nowhere"),
         (["--protocol", "ehf"], "pictures"),

@@ -284,6 +284,12 @@ def test_a_bundle_that_is_not_there(tmp_path: Path, out: Path, photo: Path, caps
     one_sentence(capsys, "nowhere", "bundle.json")
 
 
+def test_fast_and_another_bundle_are_one_too_many(out: Path, photo: Path, fake, capsys) -> None:
+    assert predict(photo, out, "--fast", "--bundle", "mine") == 2
+    one_sentence(capsys, "--fast with --bundle 'mine'; expected one of them")
+    assert not out.exists()
+
+
 def test_a_packaged_bundle_that_is_not_there_is_an_incomplete_installation(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(bundle, "default_bundle", lambda: tmp_path)
     with pytest.raises(InputError, match="install openexpose again") as error:

@@ -16,6 +16,7 @@ from openexpose.cli.main import main
 from openexpose.cli.prediction import overlay_jpeg, part_surface
 from openexpose.errors import InputError
 from openexpose.formats.native import read_npz
+from openexpose.predict.bundle import fast_bundle
 from openexpose.predict.collect import nobody
 from openexpose.predict.merge import FullCamera
 
@@ -73,6 +74,13 @@ def test_part_and_attention_reach_the_predictor(photo: Path, fake) -> None:
 def test_bundle_threads_and_device_reach_the_predictor(photo: Path, fake) -> None:
     predict(photo, "--bundle", "weights", "--threads", 1, "--device", "cuda")
     assert fake.loaded_with == {"bundle": Path("weights"), "threads": 1, "device": "cuda"}
+
+
+def test_fast_is_a_packaged_bundle(photo: Path, fake) -> None:
+    predict(photo, "--fast")
+    assert fake.loaded_with["bundle"] == fast_bundle()
+    predict(photo)
+    assert fake.loaded_with["bundle"] is None
 
 
 def test_a_folder_and_files_are_predicted_in_one_run(photo: Path, fake, capsys) -> None:

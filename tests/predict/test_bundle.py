@@ -3,20 +3,23 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from tests.conftest import EXAMPLE, EXAMPLE_BOXES
 
 from openexpose.errors import InputError
+from openexpose.image.read import read_image
 from openexpose.predict.bundle import (
     BundleConfig,
     PartConfig,
     Seen,
     Stopwatch,
     default_bundle,
+    fast_bundle,
     open_parts,
     open_session,
 )
@@ -64,6 +67,66 @@ def test_a_wrong_bundle_json_is_told(tmp_path: Path, change: Callable[[dict], ob
     with pytest.raises(InputError, match=told) as error:
         BundleConfig.read(write(tmp_path, change))
     assert "bundle.json" in str(error.value) and "\n" not in str(error.value) and error.value.fix
+
+
+def based(folder: Path, **content: object) -> BundleConfig:
+    (folder / "bundle.json").write_text(json.dumps({"name": "based", "base": "default"} | content), "utf-8")
+    return BundleConfig.read(folder)
+
+
+def test_a_bundle_with_a_base_tells_what_differs(tmp_path: Path) -> None:
+    base = BundleConfig.read(default_bundle())
+    assert based(tmp_path) == replace(base, name="based", base="default")
+    body = asdict(base.parts["body"]) | {"looks": 1}
+    content = {"parts": {"body": body}, "provenance": {"body_head.onnx": "made by a test"}}
+    config = based(tmp_path, **content)
+    assert config.parts == base.parts | {"body": PartConfig(**body)}
+    assert config.provenance == base.provenance | content["provenance"] and config.detector == base.detector
+    assert json.loads(config.json()) == {"name": "based", "base": "default"} | content
+    assert json.loads(CONFIG.json()) == asdict(CONFIG), "without a base everything is told"
+
+
+def test_files_are_a_bundles_own_or_its_bases(tmp_path: Path) -> None:
+    config = based(tmp_path)
+    (tmp_path / "body_head.onnx").write_bytes(b"own")
+    assert config.file(tmp_path, "body_head.onnx") == tmp_path / "body_head.onnx"
+    assert config.file(tmp_path, "hand_head.onnx") == default_bundle() / "hand_head.onnx"
+    assert CONFIG.file(tmp_path, "hand_head.onnx") == tmp_path / "hand_head.onnx"
+
+
+@pytest.mark.parametrize("base", ["fast", "..", 3, {}, ""])
+def test_an_unknown_base_is_told(tmp_path: Path, base: object) -> None:
+    with pytest.raises(InputError, match="the base") as error:
+        based(tmp_path, base=base)
+    assert "'default'" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_fast_bundle_has_a_smaller_body_network_and_all_else_of_the_default() -> None:
+    own = {"bundle.json", "means.npz", "body_trunk.onnx", "body_head.onnx"}
+    assert {path.name for path in fast_bundle().iterdir() if path.is_file()} == own
+    fast, default = BundleConfig.read(fast_bundle()), BundleConfig.read(default_bundle())
+    assert fast.json() == (fast_bundle() / "bundle.json").read_text("utf-8")
+    assert (fast.name, fast.body_model, fast.detector) == ("fast", "freebody", default.detector)
+    assert "pose_landmark_full" in fast.provenance["body_trunk.onnx"]
+    sizes = [(folder / "body_trunk.onnx").stat().st_size for folder in (fast_bundle(), default_bundle())]
+    assert sizes[0] < sizes[1] / 2
+    runners = [open_parts(*pair, 1, "cpu") for pair in ((fast_bundle(), fast), (default_bundle(), default))]
+    for part in SPECS:
+        one, other = (some[part].mean for some in runners)
+        assert part == "body" or np.array_equal(one, other)
+
+
+def test_the_fast_bundle_sees_the_same_person() -> None:
+    pixels, (_, box) = read_image(EXAMPLE).pixels, EXAMPLE_BOXES
+    seen = []
+    for folder in (default_bundle(), fast_bundle()):
+        predictor = Predictor.load(folder)
+        people = predictor(pixels, boxes=box[None])
+        assert np.isfinite(predictor.mesh(people)).all()
+        seen.append(predictor.trunk_points(0)["body"])
+    clear = (seen[0][:, 2] > 0.5) & (seen[1][:, 2] > 0.5)
+    apart = np.linalg.norm(seen[0][clear, :2] - seen[1][clear, :2], axis=-1)
+    assert clear.sum() >= 5 and apart.mean() < 0.05 * (box[2:] - box[:2]).max()
 
 
 @pytest.mark.parametrize("content", [b"", b"not json", b"[1, 2]", b"\xff\xfe", b'"text"'])

@@ -110,6 +110,29 @@ def test_parts_that_are_not_seen_keep_the_bodys_estimate(tiny_bundle: Path, pixe
     assert (gated.part_confidence[:, 1:] <= 1).all()
 
 
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_hands_and_face_start_where_the_bundle_says(
+    tiny_bundle: Path, pixels: np.ndarray, conditioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At their own mean, or at the body's estimate (paper, eq. 3, 4)."""
+    predictor = Predictor.load(tiny_bundle, threads=1)
+    starts: dict[str, np.ndarray] = {}
+    for name, runner in predictor.parts.items():
+        runner.config = replace(runner.config, conditioned=conditioned)
+
+        def regress(seen: object, start: np.ndarray, name: str = name, known=runner.regress) -> np.ndarray:
+            starts[name] = start
+            return known(seen, start)
+
+        monkeypatch.setattr(runner, "regress", regress)
+    predictor(pixels, boxes=EXAMPLE_BOXES)
+    means = {name: np.repeat(predictor.parts[name].mean[None], len(EXAMPLE_BOXES), 0) for name in starts}
+    np.testing.assert_array_equal(starts["body"], means["body"])
+    assert starts.keys() == means.keys() == {"body", "hand", "face"}
+    for name in ("hand", "face"):
+        assert np.allclose(starts[name], means[name], atol=1e-4) != conditioned, name
+
+
 def test_the_detector_finds_the_astronaut(predictor: Predictor, pixels: np.ndarray) -> None:
     found = predictor(pixels, attention=False, refinement=False)
     assert len(found) == 1 and found.score[0] > 0.5

@@ -32,7 +32,8 @@ from openexpose.synth.testset import (
     quantised,
 )
 from openexpose.synth.testset import STANCES as TESTSET_STANCES
-from openexpose.synth.testset_pictures import difference, make_testset, read_frozen, shoot
+from openexpose.synth.testset_pictures import make_testset, read_frozen, shoot
+from openexpose.synth.testset_thumbnail import difference
 
 FROZEN = read_frozen()
 EVERYONE = [FROZEN.people.person(k) for k in range(PEOPLE)]

@@ -14,11 +14,10 @@ from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.checkpoint import load_regressor
-from openexpose.nets.decode import sixd_to_matrix
 from openexpose.predict.parts import SPECS
 from openexpose.training import evidence, heads
 from openexpose.training.head_errors import importance, part_errors, skin_motion
-from openexpose.training.heads import HeadTask, _rotation, _start, _vector, head_task
+from openexpose.training.heads import HeadTask, _vector, head_task
 from openexpose.training.recipes import DataSet, TrainConfig, train
 from openexpose.training.targets import load_data
 
@@ -54,7 +53,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(("part", "feedback"), [("body", False), ("hand", True), ("face", True)])
 def test_training_learns_and_writes_what_it_has_learnt(shards: Path, tmp_path: Path, part: str, feedback: bool) -> None:
-    options = {"epochs": 12, "log_every": 1, "validate_every": 6}
+    options = {"epochs": 24, "log_every": 1, "validate_every": 12}
     scores = train(config(shards, part, tmp_path, feedback=feedback, **options))
     losses = [float(row["loss"]) for row in rows(tmp_path / "log.csv")]
     assert np.mean(losses[-4:]) < 0.75 * losses[0]
@@ -222,39 +221,14 @@ def test_something_is_always_held_out(shards: Path, tmp_path: Path) -> None:
 
 
 @PARTS
-def test_starts(shards: Path, part: str) -> None:
-    """A body starts at the mean; a hand or face at the mean or somewhere between it and the truth, its root turned."""
-    spec, target = SPECS[part], load_data([shards], SPECS[part]).target
-    truth, mean = _vector(target, spec), _vector(target, spec).mean(0)
-    torch.manual_seed(0)
-    start = _start(target, mean, spec)
-    unchanged = (start == mean).all(1)
-    if part == "body":
-        assert unchanged.all()
-        return
-    assert 0.15 < unchanged.float().mean() < 0.45
-    kept = 6 * len(spec.pose_slots)
-    for unknown in (slice(kept, kept + spec.num_betas), slice(-3, None)):
-        torch.testing.assert_close(start[:, unknown], mean[unknown].expand(COUNT, -1))
-    root = sixd_to_matrix(start[~unchanged, :6])
-    torch.testing.assert_close(start[~unchanged, :6], root[..., :2].flatten(1), atol=1e-5, rtol=0)
-    cosine = ((root * target.pose[~unchanged, 0]).sum((-1, -2)) - 1) / 2
-    angle = torch.rad2deg(torch.arccos(cosine.clamp(-1, 1)))
-    assert 8 < angle.median() < 30 and angle.max() < 91
-    share = (start - mean)[~unchanged, 6:kept] / (truth - mean)[~unchanged, 6:kept]
-    low, high = torch.nanquantile(share, torch.tensor([0.1, 0.9]), dim=1)
-    torch.testing.assert_close(low, high, atol=1e-2, rtol=0)
-    assert (low > -1e-2).all() and (high < 1.01).all()
-
-
-def test_rotations_about_axes() -> None:
-    generator = torch.Generator().manual_seed(0)
-    axis = torch.nn.functional.normalize(torch.randn(5, 3, generator=generator), dim=1)
-    angle = torch.tensor([0.0, 0.3, 1.0, 2.0, 3.0])
-    turn = _rotation(axis, angle)
-    torch.testing.assert_close(turn @ turn.transpose(-1, -2), torch.eye(3).expand(5, 3, 3), atol=1e-6, rtol=0)
-    torch.testing.assert_close((turn @ axis[..., None])[..., 0], axis, atol=1e-6, rtol=0)
-    torch.testing.assert_close(turn.diagonal(dim1=-2, dim2=-1).sum(-1), 1 + 2 * torch.cos(angle))
+def test_the_loss_starts_at_the_mean_whatever_the_truth(shards: Path, part: str, tmp_path: Path) -> None:
+    """A start that tells of the truth, as no body network's estimate does, would be believed in prediction, too."""
+    task, _ = head_task(config(shards, part, tmp_path))
+    starts: list[object] = []
+    task.module.regressor.register_forward_pre_hook(lambda _, given: starts.append(given[1]))
+    task.module.train()
+    task.module(task.batch(0, 0, 1))
+    assert starts == [None]
 
 
 @PARTS

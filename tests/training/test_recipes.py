@@ -15,7 +15,7 @@ GIVEN: dict[str, tuple[object, str, set[tuple[str, str]]]] = {
     "held_out": (0.5, "--held-out", {("default", part) for part in PARTS}),
     "tune": (True, "--tune", {("default", part) for part in PARTS}),
     "tune_rate": (1e-3, "--tune-rate", {("default", part) for part in PARTS}),
-    "trunk": ("resnet18", "--trunk", {("paper", part) for part in PARTS}),
+    "trunk": ("full", "--trunk", {("default", "body"), *(("paper", part) for part in PARTS)}),
     "trunk_weights": (Path("t"), "--trunk-weights", {("paper", part) for part in PARTS}),
     "body_model": (Path("b"), "--body-model", {("paper", stage) for stage in STAGES}),
     "freeze_body": (True, "--freeze-body", {("default", "joint"), ("paper", "joint")}),
@@ -45,7 +45,8 @@ def test_options_of_others_are_refused(recipe: str, stage: str) -> None:
 def test_several_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         train(config("default", trunk="resnet18", trunk_weights=Path("t"), body_model=Path("b")))
-    told = "--trunk, --trunk-weights for one part of the recipe 'paper' only; --body-model for the recipe 'paper' only"
+    told = "--trunk for one part of the recipe 'paper' or the body only; --trunk-weights for one part of the recipe "
+    told += "'paper' only; --body-model for the recipe 'paper' only"
     assert error.value.expected == told
 
 
@@ -55,6 +56,7 @@ def test_numbers_that_cannot_be() -> None:
         ({"batch": 0}, "--batch 0"),
         ({"rate": float("nan")}, "--rate nan"),
         ({"steps": 0}, "--steps 0"),
+        ({"recipe": "default", "stage": "body", "trunk": "heavy"}, "--trunk heavy"),
         ({"recipe": "default", "tune_rate": 1e-4}, "--tune-rate without --tune"),
         ({"recipe": "default", "tune": True, "tune_rate": 0.0}, "--tune-rate 0"),
     ]:
@@ -76,8 +78,8 @@ def test_what_a_run_is_made_of_is_its_identity() -> None:
 
 def test_tuning_has_defaults_of_its_own() -> None:
     plain, tuned = (_completed(config("default", tune=tune)) for tune in (False, True))
-    assert (plain.batch, plain.tune_rate) == (256, None) and (tuned.batch, tuned.tune_rate) == (64, 4e-4)
-    assert plain.rate == tuned.rate and plain.epochs == tuned.epochs
+    assert (plain.batch, plain.rate, plain.tune_rate, plain.epochs) == (256, 1.5e-3, None, 40)
+    assert (tuned.batch, tuned.rate, tuned.tune_rate, tuned.epochs) == (64, 1e-3, 1.5e-4, 8)
     given = _completed(config("default", tune=True, batch=32, tune_rate=1e-3))
     assert (given.batch, given.tune_rate) == (32, 1e-3)
     assert _identity(plain)["tune"] == "False" and _identity(given)["tune_rate"] == "0.001"

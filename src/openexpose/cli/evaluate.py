@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from openexpose.cli.choice import chosen_bundle
 from openexpose.cli.extras import need
 from openexpose.cli.printing import say
 from openexpose.errors import InputError
@@ -36,7 +37,7 @@ class Evaluate:
     """Folder of the data set."""
     protocol: ProtocolName = "photos"
     """photos: annotated photos, 2D, in the format of docs/evaluation.md.
-    renders: the made test set (`openexpose synth --preset test`) or held-out `people` shards, 3D.
+    renders: a made test set (`openexpose synth --preset test`, `test-v2`) or held-out `people` shards, 3D.
     faces: HELEN, 300-W. The others are data sets that you have."""
     pred: Folder = None
     """Measure the files in this folder instead of predicting. They are named like the pictures.
@@ -62,6 +63,8 @@ class Evaluate:
     """How vertices of one body model come from another's: compares SMPL with SMPL-X meshes, and others."""
     bundle: Folder = None
     """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
+    fast: bool = False
+    """Use the packaged bundle with a smaller body network, as `openexpose predict --fast`."""
     device: Literal["cpu", "cuda", "coreml", "directml"] = "cpu"
     """Where the networks run; all but cpu need another build of onnxruntime."""
     threads: int = 2
@@ -98,9 +101,10 @@ class Evaluate:
         """Refuse what would have no effect."""
         if self.pred is None and self.unit != "m":
             raise InputError(f"--unit {self.unit} without --pred", "--unit with files to measure")
-        if self.pred is not None and not (self.attention and self.refine and self.bundle is None):
+        chosen_bundle(self.bundle, self.fast)
+        if self.pred is not None and not (self.attention and self.refine and self.bundle is None and not self.fast):
             raise InputError(
-                "--pred with --no-attention, --no-refine or --bundle", "either files or our own predictions"
+                "--pred with --no-attention, --no-refine, --bundle or --fast", "either files or our own predictions"
             )
 
     def _given(self, tables: "Tables") -> "tuple[Protocol, list[System]]":
@@ -146,4 +150,4 @@ class Evaluate:
     def _predictor(self) -> "Predictor":
         from openexpose.predict.pipeline import Predictor
 
-        return Predictor.load(self.bundle, threads=self.threads, device=self.device)
+        return Predictor.load(chosen_bundle(self.bundle, self.fast), threads=self.threads, device=self.device)

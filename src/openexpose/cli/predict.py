@@ -41,6 +41,8 @@ class Predict:
     """What to write."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
+    fast: bool = False
+    """Use the packaged bundle with a smaller body network: half the time, less exact."""
     device: Literal["cpu", "cuda", "coreml", "directml"] = "cpu"
     """Where the networks run; all but cpu need another build of onnxruntime."""
     threads: int = 2

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from openexpose.body.model import BodyModel
+from openexpose.cli.choice import chosen_bundle
 from openexpose.cli.predict import Output, Predict
 from openexpose.errors import InputError
 from openexpose.formats.atomic import write_whole
@@ -41,10 +42,11 @@ def predict(options: Predict) -> int:
         InputError: wrong options, nothing to predict, or the only picture failed.
     """
     check_options(options)
+    bundle = chosen_bundle(options.bundle, options.fast)
     images = find_images(options.paths)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
     check_outputs(options, images)
-    predictor = Predictor.load(options.bundle, threads=options.threads, device=options.device)
+    predictor = Predictor.load(bundle, threads=options.threads, device=options.device)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):

@@ -16,20 +16,20 @@ from openexpose.errors import InputError
 class Synth:
     """Render pictures of synthetic people with exact labels (needs the extra 'train').
 
-    To train on: shard by shard; the same seed renders the same pictures. To measure on: --preset test makes the 500
-    people of test-v1, the same everywhere. A stopped run goes on where it was. A sheet of pictures with their labels
-    drawn is written beside the shards.
+    To train on: shard by shard; the same seed renders the same pictures. To measure on: --preset test-v2 makes the
+    frozen scenes of test-v2, --preset test the 500 people of test-v1, the same everywhere. A stopped run goes on where
+    it was. A sheet of pictures with their labels drawn is written beside shards to train on.
     """
 
-    preset: Literal["body", "hands", "faces", "people", "test"]
+    preset: Literal["body", "hands", "faces", "people", "test", "test-v2"]
     """To train on: close-ups of bodies, hands or faces; people: whole scenes.
-    test: the frozen test set."""
+    Frozen test sets: test-v2, of such scenes; test: test-v1, plainer pictures of one person each."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     """Folder for the shards, or for the test set."""
     count: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """Number of pictures; needed but for the test set, of which N are the first ones, to try it out."""
+    """Number of pictures; needed but for a test set, of which N are the first ones, to try it out."""
     seed: int = 0
-    """Seed of everything random. The test set has none."""
+    """Seed of everything random. Test sets have none."""
     shard_size: int = 500
     """Pictures in one shard."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
@@ -48,7 +48,7 @@ class Synth:
         need("train", "cv2", "numba", "scipy")
         if self.cluster is not None:
             need("cluster", "distributed")
-        return self._test() if self.preset == "test" else self._shards()
+        return self._test() if self.preset in ("test", "test-v2") else self._shards()
 
     def _shards(self) -> int:
         from tqdm import tqdm
@@ -56,8 +56,10 @@ class Synth:
         from openexpose.synth.dataset import SynthJob, synth
         from openexpose.synth.sheet import write_sheet
 
-        if self.preset == "test" or self.count is None:
+        if self.preset == "test" or self.preset == "test-v2" or self.count is None:
             raise InputError(f"--preset {self.preset} without --count", "how many pictures to render")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}", "a seed of 0 or more")
         job = SynthJob(self.preset, self.count, self.seed, self.shard_size, self.body, self.assets)
         chosen = _range(self.shards)
         done = synth(job, self.out, workers=self.workers, shards=chosen, cluster=self.cluster)
@@ -70,21 +72,26 @@ class Synth:
         return 0
 
     def _test(self) -> int:
+        """A frozen test set."""
         from tqdm import tqdm
 
-        from openexpose.synth.testset import NAME, PEOPLE
-        from openexpose.synth.testset_pictures import make_testset
+        from openexpose.synth import testset, testset_pictures, testset_v2, testset_v2_folder
 
+        second = self.preset == "test-v2"
+        name, total, what = testset.NAME, testset.PEOPLE, "people"
+        if second:
+            name, total, what = testset_v2.NAME, testset_v2.PICTURES, "pictures"
         options = {"--seed": self.seed, "--body": self.body, "--shards": self.shards, "--cluster": self.cluster}
         changed = [flag for flag, given in options.items() if given]
         if changed:
-            raise InputError(f"--preset test with {' and '.join(changed)}", f"{NAME} as it is frozen")
-        count = PEOPLE if self.count is None else self.count
-        pictures = make_testset(self.out, count=count, assets=self.assets, workers=self.workers)
-        for _ in tqdm(pictures, total=count, unit="picture", disable=not sys.stderr.isatty()):
+            raise InputError(f"--preset {self.preset} with {' and '.join(changed)}", f"{name} as it is frozen")
+        count = total if self.count is None else self.count
+        make = testset_v2_folder.make_testset if second else testset_pictures.make_testset
+        made = make(self.out, count=count, assets=self.assets, workers=self.workers)
+        steps, unit = (None, "shard") if second else (count, "picture")
+        for _ in tqdm(made, total=steps, unit=unit, disable=not sys.stderr.isatty()):
             pass
-        which = f"{PEOPLE} people" if count == PEOPLE else f"first {count} of {PEOPLE} people"
-        print(f"{NAME}, {which}: {self.out}")
+        print(f"{name}, {f'{total} {what}' if count == total else f'first {count} of {total} {what}'}: {self.out}")
         return 0
 
 

@@ -36,7 +36,7 @@ class Train:
     """Weights to start from: the run folder of an earlier stage, or a folder of those. joint needs all three."""
     trunk: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """Paper's recipe, one part: hrnet_w48, hrnet_w18, resnet18, resnet34, resnet50; resnet18_w16 to try
-    things out. Default: the paper's choice."""
+    things out. Default: the paper's choice. Default recipe, body: full, the trunk of `predict --fast`."""
     trunk_weights: Annotated[Path | None, _FILE] = None
     """Paper's recipe, one part: file of an ImageNet classifier to start the trunk from."""
     body_model: Annotated[Path | None, _FILE] = None
@@ -59,9 +59,9 @@ class Train:
     """Default recipe: width of the regressors."""
     tune: bool = False
     """Default recipe, one part: also train a copy of the trunk's last stages, beside the frozen trunk.
-    Files beside the shards then take 44 kB more a hand, 37 kB a face, 133 kB a body."""
+    Files beside the shards then take 44 kB more a hand, 74 kB a face, 133 kB a body."""
     tune_rate: Annotated[float | None, tyro.conf.arg(metavar="NUMBER", help_behavior_hint="")] = None
-    """With --tune: learning rate of that copy. Default: 0.0004."""
+    """With --tune: learning rate of that copy. Default: 0.00015."""
     freeze_body: bool = False
     """joint: leave the body network as it is, as in the released last stage."""
     detach_crops: bool = False

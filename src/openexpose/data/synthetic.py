@@ -19,6 +19,7 @@ from openexpose.synth.digest import body_digest
 from openexpose.synth.photo import HIDDEN, VISIBLE
 from openexpose.synth.shard_files import KINDS
 from openexpose.synth.shards import Shards, load_shards
+from openexpose.synth.testset_v2 import FILE, NAME, TEST_SEED, compare, read_frozen
 
 Array = np.ndarray
 
@@ -83,6 +84,8 @@ class RenderedPerson:
     """Metres: vertices in the camera frame are the posed body's plus this."""
     visibility: UInt8[Array, "144"]
     """0 not in the picture or behind a thing or somebody, 1 behind the person's own body or clothes, 2 seen."""
+    cut: bool
+    """Whether a keypoint of the body lies beyond the border of the picture."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,35 @@ def read_rendered_people(folder: Path, split: str = "val") -> list[RenderedPerso
     return people
 
 
+def holds_test_set(folder: Path) -> bool:
+    """Whether there are shards of test-v2 in a folder."""
+    return any(folder.glob(f"people-{TEST_SEED}-*.tar"))
+
+
+def read_test_people(folder: Path) -> tuple[list[RenderedPerson], int]:
+    """The people of test-v2 that count, and of how many of its pictures they are: of all, or of the first ones.
+
+    Raises:
+        InputError: pictures that are not the frozen ones, damaged or missing shards.
+    """
+    frozen, people, count = read_frozen(folder / FILE), [], 0
+    for path in shards_in(folder, f"people-{TEST_SEED}"):
+        shard = load_shards([path])
+        if shard.numbers[0] != count:
+            got = f"'{path}', which begins with picture {shard.numbers[0]}"
+            fix = f"Make the folder again: openexpose synth --preset {NAME}"
+            raise InputError(got, f"picture {count} of {NAME}, the next one", fix)
+        compare(shard, frozen)
+        for picture, number in enumerate(shard.numbers.tolist()):
+            first, last = shard.starts[picture : picture + 2].tolist()
+            jpeg, counts = shard.file(picture), frozen.counts[slice(*frozen.starts[number : number + 2])]
+            for row in (np.arange(first, last)[counts]).tolist():
+                name = f"{NAME}/{number:04d}-{row - first}"
+                people.append(_rendered(_Shown(name, shard, picture, row, jpeg)))
+        count += len(shard)
+    return people, count
+
+
 @cache
 def _digest() -> str:
     """Of the free body."""
@@ -173,6 +205,9 @@ def _people(folder: Path, kind: str, split: str, digest: str) -> Iterator[_Shown
         if shard.body != digest:
             expected = "shards made with the body model in use"
             raise InputError(f"'{path}' made with another body model", expected, "Render it again.")
+        if shard.files[0].origin.seed == TEST_SEED:
+            fix = "Measure on it: openexpose evaluate --protocol renders."
+            raise InputError(f"'{path}' of {NAME}, the frozen test set", "pictures to train on", fix)
         held_out = shard.numbers % HELD_OUT == HELD_OUT - 1
         wanted = held_out | ~held_out if split == "all" else held_out == (split == "val")
         large = _large_enough(shard)
@@ -227,11 +262,13 @@ def _box(shown: _Shown, size: Array) -> Float[Array, "4"]:
 
 def _rendered(shown: _Shown) -> RenderedPerson:
     width, height = shown.shard.image_size[shown.picture].tolist()
+    spots = shown.label("keypoints_px")[PARTS["body"]]
     return RenderedPerson(
         name=shown.name,
         jpeg=shown.jpeg,
         image_size=(width, height),
         focal_px=float(shown.shard.focal_px[shown.picture]),
         visibility=shown.label("visibility").astype(np.uint8),
+        cut=bool(((spots < 0) | (spots > [width, height])).any()),
         **{name: shown.label(name) for name in ("box_xyxy_px", "pose", "betas", "expression", "transl")},
     )

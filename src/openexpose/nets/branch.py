@@ -13,9 +13,15 @@ from torch import Tensor, nn
 from openexpose.nets.trunk import Graph, OnnxTrunk, TrunkOutput, kept_as, with_last_uses
 from openexpose.nets.trunk_file import GOAL, between
 
-CUTS: dict[str, tuple[str, ...]] = {"body": ("add_1487", "add_982"), "hand": ("add_325",), "face": ("prelu_11",)}
+CUTS: dict[str, tuple[str, ...]] = {
+    "body": ("add_1487", "add_982"),
+    "full": ("add_365",),
+    "hand": ("add_325",),
+    "face": ("prelu_8",),
+}
 """Tensors of the trunks from which the tuned branches go: body [192, 16, 16] and [272, 8, 8], hand [112, 14, 14],
-face [128, 12, 12]."""
+face [64, 24, 24]; of the fast bundle's body trunk, ``full``, [88, 16, 16]. No name is there twice: files of kept
+tensors bear them."""
 
 
 class Branch(Graph):

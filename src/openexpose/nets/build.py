@@ -11,7 +11,7 @@ from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.branch import CUTS, Branch, TunedTrunk
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor
+from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor, read_config
 from openexpose.nets.decode import matrix_to_sixd
 from openexpose.nets.part import PartNet
 from openexpose.nets.regressor import Evidence
@@ -76,9 +76,9 @@ def build_trunk(name: str, trunk_onnx: Path, checkpoint: Path | None) -> OnnxTru
     """
     trunk = OnnxTrunk(trunk_onnx)
     weights = None if checkpoint is None else load_branch(checkpoint)
-    if weights is None:
+    if checkpoint is None or weights is None:
         return trunk
-    branch = Branch(trunk, CUTS[name])
+    branch = Branch(trunk, CUTS[read_config(checkpoint).trunk or name])
     try:
         branch.load_state_dict(weights)
     except RuntimeError:
@@ -102,5 +102,5 @@ def build_whole(bundle: Path, weights: Path | None) -> WholeBodyNet:
     parts = {}
     for name in SPECS:
         checkpoint = None if weights is None else weights / f"{name}.pt"
-        parts[name] = build_part(name, bundle / f"{name}_trunk.onnx", checkpoint, layer)
+        parts[name] = build_part(name, config.file(bundle, f"{name}_trunk.onnx"), checkpoint, layer)
     return WholeBodyNet(parts, config.parts, layer)

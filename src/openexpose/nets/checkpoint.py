@@ -42,6 +42,8 @@ class RegressorConfig:
     """Face: the landmarks in the face's own frame are evidence, too."""
     tuned: bool = False
     """The feature vector is [frozen, tuned]; the weights of the tuned branch lie in the same file."""
+    trunk: str | None = None
+    """Body: ``full``, if it reads the fast bundle's trunk. None: the default bundle's."""
 
     @property
     def spec(self) -> PartSpec:

@@ -1,8 +1,6 @@
 """Part networks as the ONNX files of a bundle: trunks without landmarks, regressor heads, and the folder itself."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +15,7 @@ from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
 from openexpose.nets.part import PartNet
 from openexpose.nets.regressor import IterativeRegressor
 from openexpose.nets.trunk import TrunkOutput, kept_as
-from openexpose.nets.trunk_file import read_trunk, with_branch
+from openexpose.nets.trunk_file import in_steps, read_trunk, with_branch
 from openexpose.predict.bundle import BundleConfig
 from openexpose.predict.parts import SPECS
 
@@ -86,7 +84,7 @@ class _AllOutputs(nn.Module):
 def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> dict[str, float]:
     """Write a trunk with its tuned branch as ONNX: its own file and the branch's steps; feature: [frozen, tuned].
 
-    The branch's weights are rounded to float16 first: the file holds them as they then are.
+    The branch's weights are rounded first to what the file holds, see :func:`openexpose.nets.trunk_file.in_steps`.
 
     Returns:
         The largest difference of each output between torch and onnxruntime, checked before the file is written.
@@ -95,13 +93,21 @@ def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> d
         InputError: torch and onnxruntime differ.
     """
     branch, source = trunk.branch, trunk.trunk.path
-    _halve(branch)
+    round_branch(trunk)
 
-    def weight(name: str) -> Float[np.ndarray, "..."]:
+    def tuned(name: str) -> Float[np.ndarray, "..."]:
         return branch.weights[kept_as(name)].detach().numpy()
 
-    model = with_branch(read_trunk(source), branch.cut, weight, provenance, str(source))
+    model = with_branch(read_trunk(source), branch.cut, tuned, provenance, str(source))
     return write_checked(model, _AllOutputs(trunk).eval(), noise_images(trunk.side_px), path)
+
+
+def round_branch(trunk: TunedTrunk) -> None:
+    """Round the branch's weights to what a file holds of them."""
+    for name, weight in trunk.branch.weights.items():
+        frozen = trunk.trunk.weights[name].detach()
+        count, step = in_steps((weight.detach() - frozen).numpy())
+        weight.data = frozen + torch.from_numpy(count * step)
 
 
 def _halve(net: nn.Module) -> None:
@@ -162,7 +168,7 @@ def write_bundle(out: Path, config: BundleConfig, means: Mapping[str, Tensor], f
     Args:
         out: the folder, made if it is not there.
         config: content of ``bundle.json``.
-        means: mean parameter vector of each part.
+        means: mean parameter vector of each part that is not the base's.
         fill: writes everything else into the folder that it is given.
 
     Raises:
@@ -174,7 +180,7 @@ def write_bundle(out: Path, config: BundleConfig, means: Mapping[str, Tensor], f
             beside = Path(folder)
             fill(beside)
             np.savez(beside / "means.npz", **{part: mean.cpu().numpy() for part, mean in means.items()})  # type: ignore[arg-type]
-            (beside / "bundle.json").write_text(json.dumps(asdict(config), indent=2) + "\n", "utf-8")
+            (beside / "bundle.json").write_text(config.json(), "utf-8")
             for path in sorted(beside.iterdir(), key=lambda path: path.name == "bundle.json"):
                 path.replace(out / path.name)
     except OSError as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from jaxtyping import Float
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from jaxtyping import Float, Int8
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from openexpose.errors import InputError
 
@@ -86,7 +86,7 @@ def with_branch(
     Args:
         model: a trunk without a branch.
         cut: where the branch begins.
-        weight: the branch's weights by their names in the trunk; stored as float16.
+        weight: the branch's weights by their names in the trunk; stored as :func:`in_steps` says.
         told: where they come from, kept in the file.
         trunk: file of the trunk, for messages.
 
@@ -99,17 +99,17 @@ def with_branch(
     reads = {output: tuple(node.input) for node in graph.node for output in node.output}
     inside = between(reads, cut, graph.input[0].name, trunk)
     _rename(graph.node, GOAL, _FROZEN + GOAL)
-    constants = {entry.name for entry in graph.initializer}
+    constants = {entry.name: entry for entry in model.graph.initializer}
     copies = []
     for node in model.graph.node:
         if not inside.isdisjoint(node.output):
+            if node.op_type == "Cast" and node.input[0] in constants:
+                frozen = numpy_helper.to_array(constants[node.input[0]]).astype(np.float32)
+                copies += _changed(graph, node.output[0], weight(node.output[0]) - frozen)
+                continue
             copy = NodeProto()
             copy.CopyFrom(node)
             copy.name = _TUNED + node.name if node.name else ""
-            if node.op_type == "Cast" and node.input[0] in constants:
-                half = weight(node.output[0]).astype(np.float16)
-                graph.initializer.append(numpy_helper.from_array(half, _TUNED + node.input[0]))
-                copy.input[0] = _TUNED + node.input[0]
             copy.input[:] = [_TUNED + name if name in inside else name for name in copy.input]
             copy.output[:] = [_TUNED + name for name in copy.output]
             copies.append(copy)
@@ -119,6 +119,28 @@ def with_branch(
     grown.metadata_props.add(key=_TOLD, value=told)
     onnx.checker.check_model(grown)
     return grown
+
+
+def in_steps(difference: Float[Array, "n *rest"]) -> tuple[Int8[Array, "n *rest"], Float[Array, "n *ones"]]:
+    """Differences of weights as whole numbers from -127 to 127 and the size of a step, for each row of the first axis.
+
+    A tuned weight lies near the frozen one, so that a step is small; the weights themselves would lose far more.
+    """
+    largest = np.abs(difference).max(tuple(range(1, difference.ndim)), keepdims=True)
+    step = np.maximum(largest, np.finfo(np.float32).tiny * 127) / 127
+    return np.rint(difference / step).astype(np.int8), step.astype(np.float32)
+
+
+def _changed(graph: GraphProto, name: str, difference: Float[Array, "..."]) -> list[NodeProto]:
+    """Nodes that add a difference, which is put into the graph, to a frozen weight."""
+    arrays = dict(zip((f"{_TUNED}{name}.count", f"{_TUNED}{name}.step"), in_steps(difference), strict=True))
+    graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in arrays.items())
+    count, step = arrays
+    return [
+        helper.make_node("Cast", [count], [f"{count}.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{count}.float", step], [f"{_TUNED}{name}.difference"]),
+        helper.make_node("Add", [name, f"{_TUNED}{name}.difference"], [_TUNED + name]),
+    ]
 
 
 def without_branch(model: ModelProto) -> ModelProto:

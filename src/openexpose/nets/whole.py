@@ -29,7 +29,8 @@ from openexpose.nets.merge import PinholeCamera, condition, merge_part, place_bo
 from openexpose.nets.part import PartNet
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.predict.bundle import PartConfig
-from openexpose.predict.landmarks import ANCHORS, WIDER_STARTS, agreement, cut_off
+from openexpose.predict.landmarks import ANCHORS, agreement, cut_off
+from openexpose.predict.looks import DOUBTFUL, SURELY_BETTER, TURNED_START, WIDER_STARTS
 
 ATTENDED: dict[str, str] = {"right_hand": "hand", "left_hand": "hand", "face": "face"}
 """What the body's attention looks at, and the network that answers: one hand network serves both hands."""
@@ -171,7 +172,7 @@ class WholeBodyNet(nn.Module):
     ) -> PartAnswer:
         """What a network's regressor says of what its trunk saw."""
         net, start = self._net(network), None
-        if body is not None and camera is not None:
+        if body is not None and camera is not None and self.configs[network].conditioned:
             start = condition(net.spec, body, net.regressor.mean, crops, camera)
         stages = net.regressor(seen, start)
         used = seen.certainty >= self.configs[network].min_presence
@@ -188,7 +189,8 @@ class WholeBodyNet(nn.Module):
         return replace(whole, pose=pose, expression=expression, answers=whole.answers | {part: answer})
 
     def _find(self, pictures: Pictures, boxes: Float[Tensor, "n 4"]) -> tuple[Crops, TrunkOutput]:
-        """Look at people from the usual crop and from wider ones; follow the look that agrees best with the box."""
+        """Look at people from the usual crop and from wider ones; follow the look that agrees best with the box. Who
+        still cannot be made out is looked at from turned crops, too."""
         config = self.configs["body"]
         crops = crops_from_boxes(boxes, config.crop_scale)
         seen = self._trunk(pictures, "body", crops)
@@ -207,7 +209,27 @@ class WholeBodyNet(nn.Module):
             chosen = torch.as_tensor(use, device=boxes.device)
             crops, seen = crops.where(chosen, wider), _choose(seen, other, chosen)
             best = np.where(use, score, best)
-        return self._follow(pictures, "body", crops, seen)
+        return self._turned(pictures, boxes, *self._follow(pictures, "body", crops, seen))
+
+    def _turned(
+        self, pictures: Pictures, boxes: Float[Tensor, "n 4"], crops: Crops, seen: TrunkOutput
+    ) -> tuple[Crops, TrunkOutput]:
+        """What was seen of bodies, or what is seen in turned crops where that agrees far better with the boxes."""
+        score = _agreement(crops, seen, boxes)
+        if not (score < DOUBTFUL).any():
+            return crops, seen
+        wide = crops_from_boxes(boxes, TURNED_START * self.configs["body"].crop_scale)
+        turned, best = (crops, seen), np.full(len(score), -1.0)
+        for quarters in (1, 2, 3):
+            there = replace(wide, angle_rad=wide.angle_rad + quarters * np.pi / 2)
+            other = self._trunk(pictures, "body", there)
+            found = _agreement(there, other, boxes)
+            use = torch.as_tensor(found > best, device=boxes.device)
+            turned, best = (turned[0].where(use, there), _choose(turned[1], other, use)), np.maximum(best, found)
+        turned = self._follow(pictures, "body", *turned)
+        better = (score < DOUBTFUL) & (_agreement(*turned, boxes) > score + SURELY_BETTER)
+        use = torch.as_tensor(better, device=boxes.device)
+        return crops.where(use, turned[0]), _choose(seen, turned[1], use)
 
     def _look_together(
         self, pictures: Pictures, network: str, crops: dict[str, Crops], alone: Tensor | None

@@ -6,15 +6,18 @@ detector.onnx        person boxes
 {body,hand,face}_head.onnx    those + start vector -> parameter vector
 means.npz            mean parameter vector of each part
 *.npz                the body model, unless it is the packaged free body
+
+A bundle may name a packaged one as its base, and then holds only what differs.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -48,13 +51,16 @@ class PartConfig:
     looks: int
     """How often to look: each further look is at the crop that the trunk's own landmarks ask for. The paper: 1."""
     wider: bool
-    """Also start from wider crops, and go on with the look that agrees best with the box (for whole people)."""
+    """Also start from wider crops, and from turned ones where people cannot be made out, and go on with the look that
+    agrees best with the box (for whole people)."""
     min_presence: float
     """Below this certainty the part's answer is not used: hands and faces then keep the body network's estimate."""
     max_shift: float
     """Nor is it used if the trunk sees wrist or nose farther from where the body has it, in sides of the crop."""
     sampling: str = "area"
     """How crops are sampled: a name in :data:`openexpose.image.crop.SAMPLINGS`."""
+    conditioned: bool = True
+    """A hand or face starts at the body's estimate of it (paper, eq. 3, 4); False: at its own mean."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class BundleConfig:
     weak_camera: bool = False
     """Networks tell orientations and project joints as the paper's weak-perspective camera does, on whatever ray the
     crop lies; False: crops are virtual cameras of the picture's pinhole camera."""
+    base: str | None = None
+    """Name of the packaged bundle (``default``) that has what this one's bundle.json, ``means.npz`` and folder have
+    not."""
 
     @property
     def specs(self) -> dict[str, PartSpec]:
@@ -81,13 +90,13 @@ class BundleConfig:
 
     @classmethod
     def read(cls, folder: Path) -> "BundleConfig":
-        """Read ``folder/bundle.json``.
+        """Read ``folder/bundle.json``, with what its base says where it says nothing.
 
         Raises:
             InputError: no such file, not JSON, or fields missing or unknown.
         """
         path = folder / "bundle.json"
-        if folder == default_bundle():
+        if folder in (default_bundle(), fast_bundle()):
             fix = "The installation is incomplete: install openexpose again."
         else:
             fix = "Make one with `openexpose bundle`, or leave --bundle out to use the packaged weights."
@@ -95,6 +104,8 @@ class BundleConfig:
             raise InputError(f"'{folder}' without a bundle.json", "the folder of a bundle", fix)
         try:
             raw = json.loads(path.read_text("utf-8"))
+            if raw.get("base") is not None:
+                raw = _laid_over(asdict(cls.read(_base(raw["base"]))), raw)
             parts = {name: PartConfig(**part) for name, part in raw.pop("parts").items()}
             config = cls(parts=parts, **raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -108,10 +119,54 @@ class BundleConfig:
             raise InputError(f"'{path}' with the sampling {sorted(unknown)}", f"some of {sorted(SAMPLINGS)}", fix)
         return config
 
+    def file(self, folder: Path, name: str) -> Path:
+        """Where a file of this bundle lies: in its folder, or, of a bundle with a base, else in the base's."""
+        own = folder / name
+        return own if self.base is None or own.is_file() else _base(self.base) / name
+
+    def json(self) -> str:
+        """Content of bundle.json: of a bundle with a base only what differs from it."""
+        raw = asdict(self)
+        if self.base is not None:
+            base = asdict(BundleConfig.read(_base(self.base)))
+            for name in _TABLES:
+                raw[name] = {key: value for key, value in raw[name].items() if value != base[name].get(key)}
+            raw = {name: value for name, value in raw.items() if value not in (base[name], {})}
+        return json.dumps(raw, indent=2) + "\n"
+
+
+_TABLES = ("parts", "provenance")
+
+
+def _laid_over(base: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    """Content of a bundle.json with what its base's says where it says nothing."""
+    return base | raw | {name: base[name] | raw.get(name, {}) for name in _TABLES}
+
 
 def default_bundle() -> Path:
     """Folder of the bundle that ships inside the package."""
     return Path(str(files("openexpose.predict") / "bundles" / "default"))
+
+
+def fast_bundle() -> Path:
+    """Folder of the packaged bundle with a smaller body trunk: half the time, less exact. Its base is the default."""
+    return default_bundle().with_name("fast")
+
+
+def packaged_trunk(part: str, trunk: str | None = None) -> Path:
+    """File of the trunk that a part's weights are trained on.
+
+    Args:
+        part: ``body``, ``hand`` or ``face``.
+        trunk: ``full``: the fast bundle's (body); None: the default bundle's.
+    """
+    return (default_bundle() if trunk is None else fast_bundle()) / f"{part}_trunk.onnx"
+
+
+def _base(name: object) -> Path:
+    if name != "default":
+        raise ValueError(f"the base '{name}'; the only one is 'default'")
+    return default_bundle()
 
 
 def open_session(path: Path, threads: int, device: str) -> ort.InferenceSession:
@@ -249,18 +304,26 @@ def open_parts(folder: Path, config: BundleConfig, threads: int, device: str) ->
     Raises:
         InputError: a network or ``means.npz`` is missing or unreadable, or the device is not available.
     """
-    try:
-        with np.load(folder / "means.npz", allow_pickle=False) as content:
-            means = {name: content[name].astype(np.float32) for name in config.parts}
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, BadZipFile) as error:
-        raise InputError(f"a means.npz that does not read ({error}) in '{folder}'", "one vector a part") from None
+    means = _means(folder, config)
     return {
         name: PartRunner(
             config.specs[name],
             part,
             means[name],
-            open_session(folder / f"{name}_trunk.onnx", threads, device),
-            open_session(folder / f"{name}_head.onnx", threads, device),
+            open_session(config.file(folder, f"{name}_trunk.onnx"), threads, device),
+            open_session(config.file(folder, f"{name}_head.onnx"), threads, device),
         )
         for name, part in config.parts.items()
     }
+
+
+def _means(folder: Path, config: BundleConfig) -> dict[str, Float[Array, "size"]]:
+    """The mean vectors of a bundle's parts; of a bundle with a base the base's, where it has none of its own."""
+    means: dict[str, Array] = {}
+    try:
+        for place in (folder,) if config.base is None else (_base(config.base), folder):
+            with np.load(place / "means.npz", allow_pickle=False) as content:
+                means |= {name: content[name].astype(np.float32) for name in config.parts if name in content}
+        return {name: means[name] for name in config.parts}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        raise InputError(f"a means.npz that does not read ({error}) in '{folder}'", "one vector a part") from None

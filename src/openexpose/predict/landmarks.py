@@ -160,10 +160,6 @@ def turned_crop(points_px: Array, angle_rad: Array, scale: float, shift_y: float
     return Crop((turn @ centre[..., None])[..., 0], scale * extent.max(-1), angle_rad, mirrored)
 
 
-WIDER_STARTS = ((1.44, False), (1.76, True))
-"""Wider first crops of a person, in sides of the usual one; true: only for boxes that the picture's border cuts."""
-
-
 def cut_off(boxes_xyxy_px: Float[Array, "n 4"], width: int, height: int) -> Bool[Array, "n"]:
     """Whether boxes touch the border of the picture (within 1.5 % of its size): part of the person may lie outside."""
     margin = 0.015 * np.array([width, height])

@@ -21,21 +21,12 @@ from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop, crop_from_boxes
 from openexpose.geometry.camera import default_focal_px, project_perspective, project_weak
-from openexpose.image.crop import SAMPLINGS, sample_crop
 from openexpose.people import People
-from openexpose.predict.bundle import BundleConfig, PartRunner, Seen, Stopwatch, default_bundle, open_parts
+from openexpose.predict.bundle import BundleConfig, PartRunner, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import (
-    ANCHORS,
-    TRUNK_CROPS,
-    WIDER_STARTS,
-    agreement,
-    attention_crop,
-    cut_off,
-    overlap,
-    skeleton_points,
-)
+from openexpose.predict.landmarks import ANCHORS, attention_crop, skeleton_points
+from openexpose.predict.looks import Looker, Sight, look_at_parts, look_at_people
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
 from openexpose.predict.parts import PartParameters, decode, encode
 from openexpose.predict.refine import refine
@@ -44,8 +35,6 @@ from openexpose.predict.targets import pose_targets, with_part
 
 Array = np.ndarray
 
-EXPLAINED = 0.3
-"""Overlap of a person's box with the landmarks seen from which on presence is believed as it is."""
 _blas = ThreadpoolController()
 PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
 
@@ -61,7 +50,7 @@ class Predictor:
         self.parts: dict[str, PartRunner] = open_parts(folder, config, threads, device)
         self.timings: dict[str, float] = {}
         """Seconds spent in each stage of the last call."""
-        self._looked: dict[str, tuple[Crop, Seen]] = {}
+        self._looked: dict[str, Sight] = {}
         """The crops of the last call by part, and what the trunks saw in them."""
 
     @classmethod
@@ -69,7 +58,7 @@ class Predictor:
         """Open a bundle.
 
         Args:
-            bundle: its folder; None for the packaged one.
+            bundle: its folder; None: the packaged one; :func:`openexpose.predict.bundle.fast_bundle`: the fast one.
             threads: threads that one network uses.
             device: ``cpu``, or what the installed onnxruntime build offers.
 
@@ -96,7 +85,7 @@ class Predictor:
         return all(part.has_landmarks for part in self.parts.values())
 
     def _load_body_model(self, part: str) -> BodyModel:
-        path = None if self.config.body_model == "freebody" else self.folder / self.config.body_model
+        path = None if self.config.body_model == "freebody" else self.config.file(self.folder, self.config.body_model)
         num_betas, num_expression = self.config.specs[part].model_size
         return load_body_model(path, num_betas=num_betas, num_expression=num_expression)
 
@@ -108,7 +97,7 @@ class Predictor:
         """The person detector of the bundle."""
         if self.config.detector is None:
             raise InputError("a bundle without a person detector", "boxes", "Give them with --boxes.")
-        return Detector(self.folder / self.config.detector, threads=self.threads, device=self.device)
+        return Detector(self.config.file(self.folder, self.config.detector), threads=self.threads, device=self.device)
 
     def __call__(
         self,
@@ -183,12 +172,12 @@ class Predictor:
             InputError: no such person.
         """
         points = {}
-        for part, (crop, seen) in self._looked.items():
-            if not 0 <= person < len(crop.side_px):
-                raise InputError(f"person {person}", f"one of the {len(crop.side_px)} of the last call, from 0")
-            if seen.landmarks.shape[1]:
-                landmarks_px = crop.to_image(seen.landmarks[..., :2].astype(float))[person]
-                points[part] = skeleton_points(_network(part), landmarks_px, seen.visibility[person])
+        for part, sight in self._looked.items():
+            if not 0 <= person < (count := len(sight.crop.side_px)):
+                raise InputError(f"person {person}", f"one of the {count} of the last call, from 0")
+            if sight.seen.landmarks.shape[1]:
+                visibility = sight.seen.visibility[person]
+                points[part] = skeleton_points(_network(part), sight.landmarks_px[person], visibility)
         return points
 
     def _whole(
@@ -201,7 +190,8 @@ class Predictor:
             return nobody(camera, size, self.config.specs["body"])
         runner = self.parts["body"]
         refinement = refinement and self.refines
-        crop, seen = self._looked["body"] = self._find(pixels, boxes, watch)
+        sight = self._looked["body"] = look_at_people(Looker(runner, pixels, watch), boxes)
+        crop, seen = sight.crop, sight.seen
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
@@ -220,7 +210,7 @@ class Predictor:
                 region = attention_crop(projected, name, config.crop_scale, config.upright, angle)
                 answer = self._part(pixels, name, region, estimate, camera, watch)
                 answers[name] = replace(answer, used=self._believed(name, answer, region, projected))
-                self._looked[name] = answer.crop, answer.seen
+                self._looked[name] = Sight(answer.crop, answer.seen)
             with watch.stage("merge"):
                 for name, answer in answers.items():
                     placed, body = self._merge(name, answer, placed, body, camera)
@@ -232,37 +222,6 @@ class Predictor:
                     placed = refine(self.body_model, placed, body, camera, targets, held)
         presences = {name: answer.seen.certainty for name, answer in answers.items()}
         return collect(self.body_model, boxes, camera, size, Answer(runner.spec, crop, seen, body), placed, presences)
-
-    def _find(self, pixels: Array, boxes: Float[Array, "p 4"], watch: Stopwatch) -> tuple[Crop, Seen]:
-        """Look at people in boxes: from the usual crop and, if the bundle says so, from wider ones.
-
-        A tight crop of somebody whom the picture's border cuts off misleads the trunk into a small whole body. The
-        first look that agrees best with the box is followed up; the usual one if it is nearly as good. Presence falls
-        where what is seen overlaps little with the box: that is somebody else, or nobody.
-        """
-        config = self.parts["body"].config
-        crop = crop_from_boxes(boxes, config.crop_scale)
-        seen = self._trunk(pixels, crop, "body", watch)
-        if not self.parts["body"].has_landmarks:
-            return crop, seen
-        best = 1.02 * _agreement(crop, seen, boxes)
-        cut = cut_off(boxes, pixels.shape[1], pixels.shape[0])
-        for factor, only_cut in WIDER_STARTS if config.wider else ():
-            rows = np.flatnonzero(cut) if only_cut else np.arange(len(boxes))
-            if not len(rows):
-                continue
-            wider = crop_from_boxes(boxes[rows], factor * config.crop_scale)
-            other = self._trunk(pixels, wider, "body", watch)
-            score = np.full(len(boxes), -1.0)
-            score[rows] = _agreement(wider, other, boxes[rows])
-            spread = np.zeros(len(boxes), int)
-            spread[rows] = np.arange(len(rows))
-            use = score > best
-            crop, seen = _choose(crop, wider[spread], use), seen.where(use, other[spread])
-            best = np.maximum(best, score)
-        crop, seen = self._follow(pixels, crop, seen, "body", watch)
-        explained = overlap(crop.to_image(seen.landmarks[..., :2].astype(float)), seen.visibility, boxes)
-        return crop, replace(seen, presence=seen.presence * np.clip(explained / EXPLAINED, 0.0, 1.0))
 
     def _project(
         self, body: PartParameters, placed: Located, crop: Crop, camera: FullCamera
@@ -294,15 +253,18 @@ class Predictor:
         camera: FullCamera,
         watch: Stopwatch,
     ) -> Answer:
-        """Run the hand or face network in crops, from the body's estimate or, without one, from its own mean."""
+        """Run the hand or face network in crops, from the body's estimate, or from its own mean if there is none or the
+        bundle says so."""
         network = _network(name)
         runner = self.parts[network]
-        crop, seen = self._look(pixels, crop, network, watch, alone=body is None)
+        sight = look_at_parts(Looker(runner, pixels, watch, alone=body is None), crop)
         with watch.stage(f"{network} head"):
             mean = decode(np.repeat(runner.mean[None], len(crop.side_px), 0), runner.spec)
-            start = mean if body is None else condition(runner.spec, body, mean, crop, camera)
-            vector = runner.regress(seen, encode(start, runner.spec))
-            return Answer(runner.spec, crop, seen, decode(vector, runner.spec))
+            start = mean
+            if body is not None and runner.config.conditioned:
+                start = condition(runner.spec, body, mean, sight.crop, camera)
+            vector = runner.regress(sight.seen, encode(start, runner.spec))
+            return Answer(runner.spec, sight.crop, sight.seen, decode(vector, runner.spec))
 
     def _merge(
         self, name: str, answer: Answer, placed: Located, body: PartParameters, camera: FullCamera
@@ -315,47 +277,6 @@ class Predictor:
             expression = answer.parameters.expression[:, : body.expression.shape[1]]
             body = replace(body, expression=np.where(use[:, None], expression, body.expression))
         return placed, body
-
-    def _look(
-        self, pixels: Array, crop: Crop, network: str, watch: Stopwatch, alone: bool = False
-    ) -> tuple[Crop, Seen]:
-        """Look at crops, then follow up.
-
-        ``alone``: a part whose side the user tells, but nobody knows which way is up: if the trunk wants its crops
-        upright, look at all four quarter turns and go on from the best.
-        """
-        seen = self._trunk(pixels, crop, network, watch)
-        for quarter in (1, 2, 3) if alone and self.parts[network].config.upright else ():
-            turned = replace(crop, angle_rad=crop.angle_rad + quarter * np.pi / 2)
-            other = self._trunk(pixels, turned, network, watch)
-            use = other.presence > seen.presence
-            crop, seen = _choose(crop, turned, use), seen.where(use, other)
-        return self._follow(pixels, crop, seen, network, watch, alone)
-
-    def _follow(
-        self, pixels: Array, crop: Crop, seen: Seen, network: str, watch: Stopwatch, alone: bool = False
-    ) -> tuple[Crop, Seen]:
-        """Look again at the crops that the trunk's own landmarks ask for, unless the part is then hardly there."""
-        for _ in range(self.parts[network].config.looks - 1):
-            before = seen.presence if alone else seen.certainty
-            own = TRUNK_CROPS[network](crop.to_image(seen.landmarks[..., :2].astype(float)), crop.mirrored)
-            sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
-            sane &= before > 0.3
-            if not sane.any():
-                break
-            own = _choose(crop, own, sane)
-            again = self._trunk(pixels, own, network, watch)
-            use = sane & ((again.presence if alone else again.certainty) > before - 0.3)
-            crop, seen = _choose(crop, own, use), seen.where(use, again)
-        return crop, seen
-
-    def _trunk(self, pixels: Array, crop: Crop, network: str, watch: Stopwatch) -> Seen:
-        runner = self.parts[network]
-        with watch.stage("crops"):
-            size, sampling = runner.config.size, SAMPLINGS[runner.config.sampling]
-            images = np.stack([sample_crop(pixels, crop[k], size, sampling) for k in range(len(crop.side_px))])
-        with watch.stage(f"{network} trunk"):
-            return runner.look(images)
 
     def _lone_part(
         self, pixels: Array, boxes: Array | None, camera: FullCamera, part: str, refinement: bool, watch: Stopwatch
@@ -370,7 +291,7 @@ class Predictor:
         given = given if len(given) else np.array([[0.0, 0.0, *size]])
         crop = crop_from_boxes(given, scale)
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
-        self._looked[name] = answer.crop, answer.seen
+        self._looked[name] = Sight(answer.crop, answer.seen)
         with watch.stage("merge"):
             placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)
         if refinement and self.refines:
@@ -382,19 +303,3 @@ class Predictor:
 def _network(part: str) -> str:
     """The network that answers for a part: one hand network serves both hands."""
     return "hand" if part.endswith("hand") else part
-
-
-def _agreement(crop: Crop, seen: Seen, boxes: Float[Array, "n 4"]) -> Float[Array, "n"]:
-    """:func:`agreement` of a look, times the presence."""
-    landmarks = crop.to_image(seen.landmarks[..., :2].astype(float))
-    return seen.presence * agreement(landmarks, seen.visibility, boxes)
-
-
-def _choose(first: Crop, second: Crop, use: Array) -> Crop:
-    """Crops of ``second`` where ``use`` [n] is true, else of ``first``."""
-    return Crop(
-        np.where(use[:, None], second.centre_px, first.centre_px),
-        np.where(use, second.side_px, first.side_px),
-        np.where(use, second.angle_rad, first.angle_rad),
-        first.mirrored,
-    )

@@ -41,7 +41,8 @@ SEEN_PARTS = {"left hand": LEFT_HAND21, "right hand": RIGHT_HAND21, "face": IBUG
 _VISIBLE = 2
 _STREAM = tuple(b"openexpose test-v1")  # as words of the seed; training's seeds end with a stream of 0..3 and a number
 _CATEGORIES = {"stance": STANCES, "arms": ARMS, "face": FACES, "truncation": TRUNCATIONS}
-_STEPS = {"pose": 1e4, "betas": 1e3, "expression": 1e3, "transl": 1e4, "focal": 1e2}
+STEPS = {"pose": 1e4, "betas": 1e3, "expression": 1e3, "transl": 1e4, "focal": 1e2}
+"""Whole numbers to a unit."""
 _FIX = "Make the folder again: openexpose synth --preset test"
 
 
@@ -81,18 +82,12 @@ class FrozenPeople:
 
     def digest(self) -> str:
         """SHA-256 of names, types, shapes and numbers, as 64 hexadecimal digits."""
-        found = sha256()
-        for field in fields(self):
-            array = np.ascontiguousarray(getattr(self, field.name))
-            array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            found.update(f"{field.name} {array.dtype.str} {array.shape}\n".encode())
-            found.update(array.tobytes())
-        return found.hexdigest()
+        return digest_of({field.name: getattr(self, field.name) for field in fields(self)})
 
     def person(self, index: int) -> "TruePerson":
         """One person, dequantised."""
         row = {field.name: getattr(self, field.name)[index] for field in fields(self)}
-        numbers = {name: row[name] / step for name, step in _STEPS.items()}
+        numbers = {name: row[name] / step for name, step in STEPS.items()}
         return TruePerson(
             name=f"{index:04d}",
             pose=rotvec_to_matrix(numbers["pose"]),
@@ -108,10 +103,10 @@ class FrozenPeople:
 
     def truth(self) -> dict[str, Array]:
         """The dequantised numbers by SMPL-X's names: the content of ``truth.npz``."""
-        pose = self.pose / _STEPS["pose"]
+        pose = self.pose / STEPS["pose"]
         arrays: dict[str, Any] = {name: pose[:, part].reshape(len(self), -1) for name, part in POSE_SLICES.items()}
-        arrays |= {name: getattr(self, name) / _STEPS[name] for name in ("betas", "expression", "transl")}
-        arrays |= {"focal_px": self.focal / _STEPS["focal"], "image_size": self.image_size, "box_xyxy_px": self.box}
+        arrays |= {name: getattr(self, name) / STEPS[name] for name in ("betas", "expression", "transl")}
+        arrays |= {"focal_px": self.focal / STEPS["focal"], "image_size": self.image_size, "box_xyxy_px": self.box}
         arrays |= {"visibility": self.visibility, "appearance": self.appearance}
         arrays |= {name: np.array(values)[getattr(self, name)] for name, values in _CATEGORIES.items()}
         return arrays | {"names": np.array([f"{k:04d}" for k in range(len(self))])}
@@ -156,21 +151,32 @@ def seen_parts(visibility: UInt8[Array, "144"]) -> frozenset[str]:
     return frozenset(part for part, ids in SEEN_PARTS.items() if (visibility[ids] == _VISIBLE).mean() >= 0.5)
 
 
+def digest_of(arrays: Mapping[str, Array]) -> str:
+    """SHA-256 of names, types, shapes and numbers, in the given order, as 64 hexadecimal digits."""
+    found = sha256()
+    for name, values in arrays.items():
+        array = np.ascontiguousarray(values)
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
 def appearance_rng(seed: int) -> np.random.Generator:
     """Random numbers that no training picture was made with, whatever its seed, kind and number."""
     return np.random.default_rng([seed, *_STREAM])
 
 
 def quantised(name: str, values: Array) -> Array:
-    """Numbers as :class:`FrozenPeople` holds them; ``name``: the attribute.
+    """Numbers as frozen test sets hold them; ``name``: the attribute of :class:`FrozenPeople`.
 
     Raises:
         InputError: a number that is not finite or too large.
     """
     kind = np.dtype("<i4" if name in ("transl", "focal", "appearance") else "<i2")
-    whole = np.rint(np.asarray(values, float) * _STEPS.get(name, 1.0))
+    whole = np.rint(np.asarray(values, float) * STEPS.get(name, 1.0))
     if not (np.abs(whole) <= np.iinfo(kind).max).all():
-        raise InputError(f"'{name}' with NaN, infinity or huge numbers", "the numbers of test-v1", _FIX)
+        raise InputError(f"'{name}' with NaN, infinity or huge numbers", "the numbers of a frozen test set", _FIX)
     return whole.astype(kind)
 
 

@@ -32,14 +32,13 @@ from openexpose.synth.scene import ALL, point_visibility
 from openexpose.synth.shard_files import read_arrays
 from openexpose.synth.testset import NAME, PEOPLE, FrozenPeople, TruePerson, appearance_rng, check_body, checked
 from openexpose.synth.testset_folder import boxes_json, readme, table_csv
+from openexpose.synth.testset_thumbnail import difference, thumbnail
 from openexpose.synth.view import View
 
 Array = np.ndarray
 
 FILE = "test-v1.npz"
 """In the folder of assets."""
-THUMB = 8
-"""Thumbnails have so many pixels a side."""
 TOLERANCE = 3.0
 """Grey levels by which a picture's thumbnail may differ from the frozen one, mean absolute difference."""
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
@@ -162,27 +161,6 @@ def _with_focal_length(jpeg: bytes, focal_px: float) -> bytes:
     exif.get_ifd(_EXIF)[_PLANE_UNIT] = _MILLIMETRES
     content = exif.tobytes()
     return jpeg[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + jpeg[2:]
-
-
-def thumbnail(jpeg: bytes, size: tuple[int, int]) -> UInt8[Array, "8 8 3"]:
-    """A picture in 8 x 8 pixels, RGB.
-
-    Args:
-        jpeg: the file.
-        size: width and height that it must have.
-
-    Raises:
-        InputError: it does not decode, or has another size.
-    """
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    if image is None or image.shape[1::-1] != tuple(size):
-        raise InputError("a picture that does not decode or has another size", f"a JPEG file of {size} pixels")
-    return np.ascontiguousarray(cv2.resize(image, (THUMB, THUMB), interpolation=cv2.INTER_AREA)[..., ::-1])
-
-
-def difference(first: UInt8[Array, "8 8 3"], second: UInt8[Array, "8 8 3"]) -> float:
-    """Mean absolute difference of two thumbnails, grey levels."""
-    return float(np.abs(first.astype(float) - second).mean())
 
 
 _worker_stage: list[Stage] = []

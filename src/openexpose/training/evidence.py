@@ -1,7 +1,8 @@
 """What the frozen trunks see in rendered close-ups, computed once and kept beside the shards.
 
 <shard>.evidence.npz          the trunk's outputs, what they were made from, and which maps were kept
-<shard>.maps-<tensor>.npy     float16: a tensor of the trunk's inside, from which a tuned branch goes
+<shard>.evidence-full.npz     the same of the fast bundle's body trunk
+<shard>.maps-<tensor>.npy     float16: a tensor of a trunk's inside, from which a tuned branch goes
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from jaxtyping import Bool, Float, UInt8
 from openexpose.data.synthetic import shards_in
 from openexpose.errors import InputError
 from openexpose.nets.trunk_file import read_trunk, with_outputs
-from openexpose.predict.bundle import Seen, default_bundle, open_session
+from openexpose.predict.bundle import Seen, open_session, packaged_trunk
 from openexpose.synth.shard_files import open_shard, opened, read_arrays
 from openexpose.synth.shards import Shards, load_shards
 
@@ -49,9 +50,9 @@ def find_shards(folder: Path, part: str) -> list[Path]:
     return paths
 
 
-def evidence_path(shard: Path) -> Path:
-    """Where the evidence of a shard lies."""
-    return shard.with_suffix(".evidence.npz")
+def evidence_path(shard: Path, trunk: str | None = None) -> Path:
+    """Where the evidence of a shard lies; ``trunk`` as in :func:`openexpose.predict.bundle.packaged_trunk`."""
+    return shard.with_suffix(f".evidence{'' if trunk is None else f'-{trunk}'}.npz")
 
 
 def map_path(shard: Path, name: str) -> Path:
@@ -66,6 +67,7 @@ def cache_evidence(
     bundle: Path | None = None,
     threads: int = 1,
     batch: int = 16,
+    trunk: str | None = None,
     maps: Sequence[str] = (),
 ) -> int:
     """Run a part's trunk over the shards of a folder that have no evidence yet, damaged evidence, or evidence of other
@@ -75,6 +77,7 @@ def cache_evidence(
         shards: folder of shards made by `openexpose synth`.
         part: ``body``, ``hand`` or ``face``.
         bundle: folder that holds ``{part}_trunk.onnx``; None: the packaged one.
+        trunk: ``full``: the fast bundle's body trunk; None: the default bundle's.
         maps: tensors of the trunk's inside to keep, too.
 
     Returns:
@@ -84,12 +87,12 @@ def cache_evidence(
         InputError: no shard of that part in the folder, a damaged shard, or no trunk with such tensors.
     """
     paths = find_shards(shards, part)
-    trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
-    session = _open_trunk(trunk, maps, threads)
+    network = _network(part, bundle, trunk)
+    session = _open_trunk(network, maps, threads)
     done = 0
     for path in paths:
-        made_from = _made_from(path, trunk)
-        if _is_fresh(path, made_from, maps):
+        made_from, place = _made_from(path, network), evidence_path(path, trunk)
+        if _is_fresh(path, place, made_from, maps):
             continue
         shard, beside = load_shards([path]), f".{os.getpid()}.part"
         with _written([map_path(path, name) for name in maps], beside) as files:
@@ -97,9 +100,14 @@ def cache_evidence(
         temporary = path.with_suffix(f"{beside}.npz")
         seen |= {"made_from": np.array(made_from), "maps": np.array(maps, "U")}
         np.savez(temporary, **seen)  # type: ignore[arg-type]
-        temporary.replace(evidence_path(path))
+        temporary.replace(place)
         done += 1
     return done
+
+
+def _network(part: str, bundle: Path | None, trunk: str | None) -> Path:
+    """The file of a trunk."""
+    return packaged_trunk(part, trunk) if bundle is None else bundle / f"{part}_trunk.onnx"
 
 
 def _open_trunk(trunk: Path, maps: Sequence[str], threads: int) -> ort.InferenceSession:
@@ -171,6 +179,7 @@ def await_evidence(
     part: str,
     *,
     bundle: Path | None = None,
+    trunk: str | None = None,
     maps: Sequence[str] = (),
     patience_s: float = 3600.0,
     pause_s: float = 1.0,
@@ -178,17 +187,17 @@ def await_evidence(
     """Wait until another process, which runs :func:`cache_evidence`, has made the evidence of a folder's shards.
 
     Args:
-        shards, part, bundle, maps: as there.
+        shards, part, bundle, trunk, maps: as there.
         patience_s: how long to wait for one shard, seconds.
         pause_s: how long to sleep between two looks, seconds.
 
     Raises:
         InputError: no shard of that part in the folder, a damaged shard, or the wait is too long.
     """
-    trunk = (bundle or default_bundle()) / f"{part}_trunk.onnx"
+    network = _network(part, bundle, trunk)
     for path in find_shards(shards, part):
-        made_from, begun = _made_from(path, trunk), time.monotonic()
-        while not _is_fresh(path, made_from, maps):
+        made_from, begun = _made_from(path, network), time.monotonic()
+        while not _is_fresh(path, evidence_path(path, trunk), made_from, maps):
             if time.monotonic() - begun > patience_s:
                 fix = "Run it with one process first."
                 raise InputError(f"'{path}' without evidence", "that the first process makes it", fix)
@@ -205,10 +214,10 @@ def _digest(trunk: Path, changed_ns: int) -> str:
     return hashlib.sha256(read_trunk(trunk).SerializeToString()).hexdigest()[:16]
 
 
-def _is_fresh(shard: Path, made_from: str, maps: Sequence[str]) -> bool:
-    """Whether the evidence of a shard is whole, made from just this, and the tensors ``maps`` were kept with it."""
+def _is_fresh(shard: Path, place: Path, made_from: str, maps: Sequence[str]) -> bool:
+    """Whether the evidence at a place is whole, made from just this, and the tensors ``maps`` were kept with it."""
     try:
-        content = _read(evidence_path(shard))
+        content = _read(place)
         fresh = content.keys() >= {*_NEEDED} and str(content["made_from"]) == made_from
         if not fresh or not {*maps} <= {*content.get("maps", np.array([], "U")).tolist()}:
             return False
@@ -222,13 +231,13 @@ def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / 255.0
 
 
-def load_evidence(shard: Path) -> Seen:
-    """The cached evidence of a shard.
+def load_evidence(shard: Path, trunk: str | None = None) -> Seen:
+    """The cached evidence of a shard; ``trunk`` as in :func:`cache_evidence`.
 
     Raises:
         InputError: it was not computed yet, or is damaged.
     """
-    path = evidence_path(shard)
+    path = evidence_path(shard, trunk)
     if not path.is_file():
         raise InputError(f"'{shard.name}' without evidence", _EXPECTED)
     content = _read(path)

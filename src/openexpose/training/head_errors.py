@@ -13,19 +13,31 @@ from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.decode import Decoded, decode, project_weak
 from openexpose.predict.parts import PartSpec
 
+Array = np.ndarray
+
 _HAND_JOINTS, _HEAD_JOINTS = (21, *range(40, 55)), (15, 22, 23, 24)
 _MOVED_M = 1e-4
 
 
 def skin_motion(model: BodyModel, spec: PartSpec) -> SkinMotion:
     """What shape coefficients do to the skin of the part, counted from its root, and expression coefficients to what
-    they move at all."""
+    they move at all. Of a body it counts what is left after the best overall scale: how tall somebody is cannot be seen
+    in a crop, and in millimetres it would outweigh thin and fat."""
     region = {"body": None, "hand": _HAND_JOINTS, "face": _HEAD_JOINTS}[spec.name]
     rows = slice(None) if region is None else np.isin(model.weights.argmax(1), region)
     moved = np.abs(model.expression_dirs).max((1, 2)) > _MOVED_M
     shape = model.shape_dirs[rows] - model.joint_shape_dirs[spec.root_joint]
+    if spec.name == "body":
+        shape = _without_growth(model.shape_dirs, model.v_template)
     factors = (skin_factor(torch.tensor(d)) for d in (shape, model.expression_dirs[moved]))
     return SkinMotion(*factors)
+
+
+def _without_growth(directions: Float[Array, "v 3 c"], template: Float[Array, "v 3"]) -> Float[Array, "v 3 c"]:
+    """Directions about their mean, without their share of the template's growing as a whole."""
+    centred, growth = directions - directions.mean(0), template - template.mean(0)
+    share = np.einsum("vdc,vd->c", centred, growth) / np.square(growth).sum()
+    return centred - growth[..., None] * share
 
 
 def importance(spec: PartSpec) -> Float[Tensor, "k"]:

@@ -18,11 +18,18 @@ from openexpose.formats.atomic import check_writable
 from openexpose.losses import LossWeights, PartTarget, SkinMotion, Term, part_loss
 from openexpose.nets.body_layer import BodyLayer
 from openexpose.nets.branch import CUTS, Branch, beside
-from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor, save_regressor
+from openexpose.nets.checkpoint import (
+    RegressorConfig,
+    build_regressor,
+    load_branch,
+    load_regressor,
+    read_config,
+    save_regressor,
+)
 from openexpose.nets.decode import decode, matrix_to_sixd, project_weak
 from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.nets.trunk import OnnxTrunk, TrunkOutput
-from openexpose.predict.bundle import default_bundle
+from openexpose.predict.bundle import packaged_trunk
 from openexpose.predict.parts import BODY, SPECS, PartSpec
 from openexpose.training.evidence import await_evidence, cache_evidence
 from openexpose.training.head_errors import importance, part_errors, posed_points, skin_motion
@@ -33,10 +40,10 @@ from openexpose.training.targets import PartData, load_data
 Array = np.ndarray
 
 MIN_PRESENCE = 0.2
-"""Hands and faces that the trunk does not see teach nothing: prediction then keeps the body's estimate."""
+"""Hands and faces that the frozen trunk does not see teach its reader nothing; a tuned branch may see them."""
 STAGE_WEIGHTS = (0.3, 0.5, 1.0)
 WEIGHTS = {
-    "body": LossWeights(points=5.0, projected=8.0, betas=0.03, expression=0.1),
+    "body": LossWeights(points=5.0, projected=8.0, betas=0.06, expression=0.1),
     "hand": LossWeights(points=40.0, projected=8.0, betas=0.03, camera=0.1),
     "face": LossWeights(points=40.0, projected=12.0, betas=0.03, expression=0.5, camera=0.1),
 }
@@ -63,14 +70,14 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
         raise InputError(f"the stage '{config.stage}'", f"one of {sorted(SPECS)}")
     check_writable(config.out)
     spec, folders = SPECS[config.stage], [dataset.folder for dataset in config.data]
-    maps = CUTS[spec.name] if config.tune else ()
+    maps = CUTS[config.trunk or spec.name] if config.tune else ()
     for folder in folders:
         if os.environ.get("RANK", "0") == "0":
-            cache_evidence(folder, spec.name, threads=config.threads, maps=maps)
+            cache_evidence(folder, spec.name, threads=config.threads, trunk=config.trunk, maps=maps)
         else:
-            await_evidence(folder, spec.name, maps=maps)
-    data = load_data(folders, spec)
-    if spec.name != "body":
+            await_evidence(folder, spec.name, trunk=config.trunk, maps=maps)
+    data = load_data(folders, spec, config.trunk)
+    if spec.name != "body" and not config.tune:
         data = data.rows(torch.nonzero(data.seen.presence > MIN_PRESENCE)[:, 0])
     held, batch = max(2, int(len(data) * config.held_out)), config.batch or 1
     if len(data) - held < batch:
@@ -129,9 +136,8 @@ class HeadLoss(nn.Module):
         return beside(batch.seen, self.branch(*maps))
 
     def forward(self, batch: PartData) -> dict[str, Term]:
-        """The terms of the loss, each already a mean, from random start vectors in training and the mean else."""
-        start = _start(batch.target, self.regressor.mean, self.spec) if self.training else None
-        answers = self.regressor(self.see(batch), start)
+        """The terms of the loss, each already a mean, from the mean start vector."""
+        answers = self.regressor(self.see(batch), None)
         with torch.autocast(batch.target.betas.device.type, enabled=False):
             values = self._values([answer.float() for answer in answers], batch.target)
         return {name: Term(value, torch.ones_like(value)) for name, value in values.items()}
@@ -165,8 +171,8 @@ class HeadTask:
     ) -> None:
         self.config, self.spec, self.training, self.validation, self.steps = config, spec, training, validation, steps
         model = load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
-        trunk = default_bundle() / f"{spec.name}_trunk.onnx"
-        branch = Branch(OnnxTrunk(trunk), CUTS[spec.name]) if config.tune else None
+        trunk = packaged_trunk(spec.name, config.trunk)
+        branch = Branch(OnnxTrunk(trunk), CUTS[config.trunk or spec.name]) if config.tune else None
         regressor, self.settings = _fresh(config, spec, training, BodyLayer(model), branch)
         self.module = HeadLoss(regressor, spec, model, branch)
         self.size, self.rate = config.batch or 1, config.rate or 0.0
@@ -235,7 +241,7 @@ class HeadTask:
 
     def export(self, folder: Path) -> None:
         """Write ``{part}.pt``."""
-        names = (*_RECIPE, *(_TUNING if self.config.tune else ()))
+        names = (*_RECIPE, *(("trunk",) if self.config.trunk else ()), *(_TUNING if self.config.tune else ()))
         recipe = {name: getattr(self.config, name) for name in names}
         provenance = {"samples": str(len(self.training)), "recipe": json.dumps(recipe)}
         provenance |= {name: f"{value:.3f}" for name, value in self.scores.items()}
@@ -266,10 +272,13 @@ def _fresh(
         feedback=config.feedback,
         canonical=canonical,
         tuned=branch is not None,
+        trunk=config.trunk,
     )
     regressor = build_regressor(settings, layer)
     if config.weights is not None:
         path = find_weights(config.weights, spec.name)
+        if read_config(path).trunk != config.trunk:
+            raise InputError(f"'{path}' on another trunk", f"weights on {packaged_trunk(spec.name, config.trunk)}")
         given, tuned = load_regressor(path, layer, part=spec.name)[0], load_branch(path)
         try:
             regressor.load_state_dict(given.state_dict())
@@ -292,37 +301,3 @@ def _vector(target: PartTarget, spec: PartSpec) -> Tensor:
     scale = torch.log(torch.expm1(target.camera[:, :1].clamp(1e-3, 30.0)))
     expression = target.expression[:, : spec.num_expression]
     return torch.cat([rotations, target.betas, expression, scale, target.camera[:, 1:]], 1)
-
-
-def _start(target: PartTarget, mean: Tensor, spec: PartSpec) -> Tensor:
-    """Start vectors: the mean for bodies; for hands and faces what a body network might say of them.
-
-    In seven of ten samples the root is the truth turned by N(0, 20) degrees (one in seven of those: by U(-90, 90)),
-    and fingers, jaw and expression lie somewhere between the mean and the truth; else the start is the mean. So the
-    part networks learn to live with wrong body estimates (paper, part-only training).
-    """
-    count, device = len(target.betas), target.betas.device
-    start = mean.expand(count, -1).clone()
-    if spec.name == "body":
-        return start
-    chance, wide, narrow = (draw(count, device=device) for draw in (torch.rand, torch.rand, torch.randn))
-    angle = torch.where(chance < 0.15, 180.0 * wide - 90.0, 20.0 * narrow)
-    axis = nn.functional.normalize(torch.randn(count, 3, device=device), dim=1)
-    turned = _rotation(axis, torch.deg2rad(angle)) @ target.pose[:, 0]
-    truth = _vector(target, spec)
-    share = torch.rand(count, 1, device=device)
-    kept = 6 * len(spec.pose_slots)
-    informed = start + share * (truth - start)
-    informed[:, :6] = matrix_to_sixd(turned)
-    informed[:, kept : kept + spec.num_betas] = start[:, kept : kept + spec.num_betas]
-    informed[:, -3:] = start[:, -3:]
-    return torch.where(torch.rand(count, 1, device=device) < 0.7, informed, start)
-
-
-def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
-    """Rodrigues' formula for unit axes [n, 3] and angles [n] in radians."""
-    x, y, z = axis.unbind(1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-    s, c = torch.sin(angle)[:, None, None], torch.cos(angle)[:, None, None]
-    return torch.eye(3, device=skew.device) + s * skew + (1 - c) * (skew @ skew)

@@ -35,7 +35,7 @@ from openexpose.nets.paper import PaperPartConfig, build_paper_whole, load_paper
 from openexpose.nets.part import PartNet, trunks_only
 from openexpose.nets.resnet import ConvTrunk
 from openexpose.nets.whole import ATTENDED, WholeBody, WholeBodyNet
-from openexpose.predict.bundle import BundleConfig, default_bundle
+from openexpose.predict.bundle import BundleConfig, default_bundle, packaged_trunk
 from openexpose.predict.parts import BODY, RECIPES
 from openexpose.training.examples import BodyBatch, PartBatch, PartSetup, body_batch, part_batch
 from openexpose.training.mixture import Listed, Mixture
@@ -308,16 +308,17 @@ def _paper_net(config: TrainConfig) -> WholeBodyNet:
 
 
 def _default_net(config: TrainConfig) -> WholeBodyNet:
-    """The default bundle's frozen trunks with regressors to train."""
+    """Packaged frozen trunks with regressors to train."""
     if config.body_model is not None:
         raise InputError("--body-model with the recipe 'default'", "the free body", "Leave it out.")
-    bundle, weights = default_bundle(), Path(config.weights or "")
+    weights = Path(config.weights or "")
     layer = BodyLayer(load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression))
     parts = {}
     for name in RECIPES["default"]:
-        parts[name] = build_part(name, bundle / f"{name}_trunk.onnx", find_weights(weights, name), layer)
+        path = find_weights(weights, name)
+        parts[name] = build_part(name, packaged_trunk(name, read_config(path).trunk), path, layer)
         parts[name].trunk.requires_grad_(False)
-    return WholeBodyNet(parts, BundleConfig.read(bundle).parts, layer)
+    return WholeBodyNet(parts, BundleConfig.read(default_bundle()).parts, layer)
 
 
 def _named(prefix: str, terms: dict[str, Term]) -> dict[str, Term]:

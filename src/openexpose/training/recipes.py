@@ -52,7 +52,8 @@ class TrainConfig:
     weights: Path | None = None
     """Weights to start from: the run folder of an earlier stage, or a folder of those. ``joint`` needs all three."""
     trunk: str | None = None
-    """Paper, one part: name of its trunk in :data:`openexpose.nets.paper.TRUNKS`."""
+    """Paper, one part: name of its trunk in :data:`openexpose.nets.paper.TRUNKS`. Default recipe, body: ``full``, the
+    fast bundle's trunk; None: the default bundle's."""
     trunk_weights: Path | None = None
     """Paper, one part: file of an ImageNet classifier to start the trunk from."""
     body_model: Path | None = None
@@ -125,8 +126,11 @@ DEFAULTS: dict[tuple[str, str], Defaults] = {
 }
 """The paper's: Adam at 1e-4, batches of 48 bodies, 64 hands, 64 faces. How many epochs it took is not published."""
 
-TUNE_BATCH, TUNE_RATE = 64, 4e-4
-"""Defaults where a branch is tuned."""
+TUNED: dict[str, dict[str, float]] = {
+    part: {"epochs": epochs, "batch": 64, "rate": 1e-3, "tune_rate": 1.5e-4}
+    for part, epochs in (("body", 10), ("hand", 8), ("face", 25))
+}
+"""Defaults of the default recipe where a branch is tuned. Higher rates forget what the trunk knows."""
 
 
 def train(config: TrainConfig) -> dict[str, float]:
@@ -161,6 +165,7 @@ _PARTS = [stage for stage in STAGES if stage != "joint"]
 _SCOPES: dict[str, set[tuple[str, str]]] = {
     "one part of the recipe 'default'": {("default", part) for part in _PARTS},
     "one part of the recipe 'paper'": {("paper", part) for part in _PARTS},
+    "one part of the recipe 'paper' or the body": {("default", "body"), *(("paper", part) for part in _PARTS)},
     "the recipe 'paper'": {("paper", stage) for stage in STAGES},
     "the stage 'joint'": {("default", "joint"), ("paper", "joint")},
     "the recipe 'paper' or the stage 'joint'": {("default", "joint"), *(("paper", stage) for stage in STAGES)},
@@ -168,7 +173,8 @@ _SCOPES: dict[str, set[tuple[str, str]]] = {
 """Recipes and stages, in words."""
 _SCOPE_OF = {
     **dict.fromkeys(("hidden", "feedback", "held_out", "tune", "tune_rate"), "one part of the recipe 'default'"),
-    **dict.fromkeys(("trunk", "trunk_weights"), "one part of the recipe 'paper'"),
+    "trunk": "one part of the recipe 'paper' or the body",
+    "trunk_weights": "one part of the recipe 'paper'",
     "body_model": "the recipe 'paper'",
     **dict.fromkeys(("freeze_body", "detach_crops", "part_batch"), "the stage 'joint'"),
     "augment": "the recipe 'paper' or the stage 'joint'",
@@ -203,8 +209,10 @@ def _completed(config: TrainConfig) -> TrainConfig:
         raise InputError("no data to train on", "at least one --data")
     defaults: dict[str, Any] = asdict(DEFAULTS[key])
     _check_scopes(config)
+    if config.recipe == "default" and config.trunk not in (None, "full"):
+        raise InputError(f"--trunk {config.trunk}", "--trunk full, the fast bundle's; or none, the default's")
     if config.tune:
-        defaults |= {"batch": TUNE_BATCH, "tune_rate": TUNE_RATE}
+        defaults |= TUNED[config.stage]
     elif config.tune_rate is not None:
         raise InputError("--tune-rate without --tune", "both", "Leave it out.")
     given = {name: value for name, value in defaults.items() if getattr(config, name) is None}
@@ -257,13 +265,22 @@ def _engine(config: TrainConfig, steps: int, identity: dict[str, str]) -> Engine
     )
 
 
+def parts_with_weights(folder: Path) -> list[str]:
+    """The parts of which :func:`find_weights` finds weights."""
+    return [part for part in _PARTS if any(path.is_file() for path in _places(folder, part))]
+
+
+def _places(folder: Path, part: str) -> tuple[Path, Path]:
+    return folder / f"{part}.pt", folder / part / f"{part}.pt"
+
+
 def find_weights(folder: Path, part: str) -> Path:
     """``{part}.pt`` in a folder or in its folder named after the part.
 
     Raises:
         InputError: it is in neither.
     """
-    for path in (folder / f"{part}.pt", folder / part / f"{part}.pt"):
+    for path in _places(folder, part):
         if path.is_file():
             return path
     raise InputError(f"'{folder}' without {part}.pt", f"weights of the {part} network", f"openexpose train {part}")

@@ -80,8 +80,9 @@ class PartData:
         return [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in origin]
 
 
-def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
+def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None) -> PartData:
     """All shards of a part in some folders, in the order of the folders and of their names. No picture is read.
+    ``trunk``: whose evidence, as in :func:`openexpose.training.evidence.cache_evidence`.
 
     Raises:
         InputError: a folder without shards, or shards whose evidence is missing.
@@ -91,7 +92,7 @@ def load_data(folders: Sequence[Path], spec: PartSpec) -> PartData:
     labels: dict[str, list[Array]] = {}
     origin: list[Tensor] = []
     for number, path in enumerate(paths):
-        cached, shards = load_evidence(path), load_shards([path])
+        cached, shards = load_evidence(path, trunk), load_shards([path])
         if len(cached.feature) != len(shards) or not (np.diff(shards.starts) > 0).all():
             got = f"'{path}' with evidence of other pictures, or pictures of nobody"
             raise InputError(got, "close-ups and evidence made from them", "Delete the evidence.")

@@ -28,8 +28,11 @@ from openexpose.evaluation.run import System, evaluate
 from openexpose.evaluation.tables import Tables
 from openexpose.geometry.rotation import rotvec_to_matrix
 from openexpose.synth.digest import body_digest
+from openexpose.synth.photo import HIDDEN, VISIBLE
 from openexpose.synth.shard_files import Origin, write_shard
+from openexpose.synth.shards import load_shards
 from openexpose.synth.testset_pictures import read_frozen
+from openexpose.synth.testset_v2 import LIMBS, TEST_SEED, frozen_from
 
 FROZEN = read_frozen().people
 COUNT = 8
@@ -191,6 +194,36 @@ def test_people_shards(tmp_path: Path) -> None:
     report = evaluate(made, [moved()], tmp_path)
     assert means(report, "V2V all") == pytest.approx(0, abs=1e-2)
     assert ("PA-V2V all", WHOLE) not in report.results[0].values
+
+
+def test_the_second_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = list(make_photos("people", 3, size=(960, 800), people=2))
+    seen = np.full(144, VISIBLE, np.uint8)
+    seen[LIMBS[:7]] = HIDDEN
+    photos[1] = replace(photos[1], people=(photos[1].people[0], replace(photos[1].people[1], visibility=seen)))
+    shift = np.full((144, 2), 600.0)
+    near = replace(photos[2].people[0], keypoints_px=photos[2].people[0].keypoints_px + shift)
+    photos[2] = replace(photos[2], people=(near, photos[2].people[1]))
+    shard = tmp_path / f"people-{TEST_SEED}-00000.tar"
+    write_shard(shard, Origin("people", TEST_SEED, 0, body_digest(free_body())), photos)
+    with pytest.raises(InputError, match=r"test-v2\.npz.*synth --preset test-v2"):
+        protocol(tmp_path, tables=TABLES)
+    frozen = frozen_from(load_shards([shard]))
+    monkeypatch.setattr("openexpose.data.synthetic.read_frozen", lambda _: frozen)
+    made = protocol(tmp_path, tables=TABLES)
+    assert [s.name for s in made.subjects] == [
+        f"test-v2/{k}" for k in ("0000-0", "0000-1", "0001-0", "0002-0", "0002-1")
+    ]
+    assert made.title == "Renders: test-v2" and "5 people of the first 3 of 360 pictures" in made.notes[0]
+    report = evaluate(made, [moved()], tmp_path)
+    assert means(report, "V2V all") == pytest.approx(0, abs=1e-2)
+    assert set(report.results[0].values["PA-V2V all", CUT]) >= {"test-v2/0002-0"}
+    assert len(report.results[0].values["PA-V2V all", CUT] | report.results[0].values["PA-V2V all", WHOLE]) == 5
+    with pytest.raises(InputError, match="the split 'val' of test-v2"):
+        protocol(tmp_path, tables=TABLES, split="val")
+    monkeypatch.setattr("openexpose.data.synthetic.read_frozen", lambda _: replace(frozen, pose=frozen.pose[::-1]))
+    with pytest.raises(InputError, match=r"picture 0000 whose pose differs.*this is no longer test-v2"):
+        protocol(tmp_path, tables=TABLES)
 
 
 def test_bad_input_is_told(tmp_path: Path, testset: Protocol) -> None:

@@ -1,7 +1,7 @@
 """Renders: whole people whose truth is exact, measured as EHF is (paper, Table 2).
 
-The data are the frozen test set (``openexpose synth --preset test``) or held-out ``people`` shards. Truth is posed with
-the free body; boxes and focal length are given.
+The data are a frozen test set (``openexpose synth --preset test-v2``, or ``test`` for test-v1) or held-out ``people``
+shards. Truth is posed with the free body; boxes and focal length are given.
 """
 
 from dataclasses import dataclass, replace
@@ -40,6 +40,7 @@ SEEN, WHOLE, CUT = "part seen", "whole in the picture", "cut by the border"
 """Further rows: people of whom the part can be seen; people in the picture as a whole, and others."""
 _NAME = "renders"
 _TRUTH = "truth.npz"
+_FOR_TRYING = "for trying out, not comparable with all of them."
 _HEAD_TOP = "head_top"
 _BY_TRUNCATION = frozenset({"PA-MPJPE body", "PA-V2V all", "PA-V2V body"})
 _FOCAL_NOTE = (
@@ -73,24 +74,33 @@ class _Person:
     truncated: bool | None
 
 
-def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protocol:
-    """Renders: the frozen test set, or ``people`` shards.
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What a folder holds."""
 
-    Files: ``truth.npz`` and ``images/0000.jpg`` ... as ``openexpose synth --preset test`` writes them; or
-    ``people-*.tar`` of ``openexpose synth --preset people``.
+    title: str
+    note: str
+    """How many people of what."""
+    people: list[_Person]
+
+
+def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protocol:
+    """Renders: a frozen test set, or ``people`` shards.
+
+    Files: ``people-*.tar`` of ``openexpose synth --preset people``, or the folder of ``--preset test-v2``; or
+    ``truth.npz`` and ``images/0000.jpg`` ... as ``--preset test`` writes them.
 
     Args:
         data: the folder.
         tables: the user's; meshes of other topologies need them for joints.
-        split: of shards ``val`` (default: every tenth picture), ``train`` or ``all``; the test set is one piece.
+        split: of shards ``val`` (default: every tenth picture), ``train`` or ``all``; test sets are one piece.
 
     Raises:
-        InputError: neither is there, labels that are not the frozen ones, damaged shards, or an empty split.
+        InputError: neither is there, labels or pictures that are not the frozen ones, damaged shards, or an empty
+            split.
     """
-    testset = (data / _TRUTH).is_file()
-    if testset and split not in (None, "test", "all"):
-        raise InputError(f"the split '{split}' of {NAME}", "no split: it is one piece")
-    people = _testset_people(data) if testset else _shard_people(data, split or "val")
+    found = _found(data, split)
+    people = found.people
     first = people[0].truth
     model = load_body_model(num_betas=len(first.betas), num_expression=len(first.expression))
     subjects = [_subject(person, model) for person in people]
@@ -110,22 +120,55 @@ def protocol(data: Path, *, tables: Tables, split: str | None = None) -> Protoco
 
     return Protocol(
         name=_NAME,
-        title=f"Renders: {NAME}" if testset else "Renders: people shards",
+        title=f"Renders: {found.title}",
         metrics=METRICS,
         headline="PA-V2V all",
-        notes=(_which(testset, len(people), split), *_FOCAL_NOTE, *(tables.notes if tables.given else ())),
+        notes=(found.note, *_FOCAL_NOTE, *(tables.notes if tables.given else ())),
         subjects=subjects,
         measure=measure,
         published=tuple(PUBLISHED.get(_NAME, ())),
     )
 
 
-def _which(testset: bool, count: int, split: str | None) -> str:
-    if not testset:
-        return f"Rendered shards, split {split or 'val'}: {count} people."
-    if count < PEOPLE:
-        return f"The first {count} of the {PEOPLE} people of {NAME}: for trying out, not comparable with all of them."
-    return f"{NAME}: all {PEOPLE} people; labels checked by their SHA-256."
+def _found(folder: Path, split: str | None) -> _Data:
+    if (folder / _TRUTH).is_file():
+        _check_whole(split, NAME)
+        people = _testset_people(folder)
+        note = f"{NAME}: all {PEOPLE} people; labels checked by their SHA-256."
+        if len(people) < PEOPLE:
+            note = f"The first {len(people)} of the {PEOPLE} people of {NAME}: {_FOR_TRYING}"
+        return _Data(NAME, note, people)
+    if (folder / "images").is_dir() and not any(folder.glob("people-*.tar")):
+        fix = "Run `openexpose synth --preset test` again: it goes on where it was."
+        raise InputError(f"'{folder}' without {_TRUTH}", "a finished test set, or shards of people", fix)
+    from openexpose.data.synthetic import holds_test_set, read_rendered_people  # brings OpenCV
+
+    if holds_test_set(folder):
+        return _second_test_set(folder, split)
+    people = [_Person(p.name, p.jpeg, p, None) for p in read_rendered_people(folder, split or "val")]
+    return _Data("people shards", f"Rendered shards, split {split or 'val'}: {len(people)} people.", people)
+
+
+def _second_test_set(folder: Path, split: str | None) -> _Data:
+    """test-v2."""
+    from openexpose.data.synthetic import read_test_people
+    from openexpose.synth import testset_v2
+
+    name, pictures = testset_v2.NAME, testset_v2.PICTURES
+    _check_whole(split, name)
+    found, count = read_test_people(folder)
+    if not found:
+        raise InputError(f"'{folder}', in whose {count} pictures nobody counts", f"more pictures of {name}")
+    which = f"all {pictures} pictures, {len(found)} people who count"
+    note = f"{name}: {which}; labels and pictures compared with the frozen ones."
+    if count < pictures:
+        note = f"{name}: {len(found)} people of the first {count} of {pictures} pictures: {_FOR_TRYING}"
+    return _Data(name, note, [_Person(p.name, p.jpeg, p, p.cut) for p in found])
+
+
+def _check_whole(split: str | None, name: str) -> None:
+    if split not in (None, "test", "all"):
+        raise InputError(f"the split '{split}' of {name}", "no split: it is one piece")
 
 
 def _testset_people(folder: Path) -> list[_Person]:
@@ -144,15 +187,6 @@ def _testset_people(folder: Path) -> list[_Person]:
     return [
         _Person(f"{NAME}/{p.name}", folder / "images" / f"{p.name}.jpg", p, p.truncation != "whole") for p in people
     ]
-
-
-def _shard_people(folder: Path, split: str) -> list[_Person]:
-    if (folder / "images").is_dir() and not any(folder.glob("people-*.tar")):
-        fix = "Run `openexpose synth --preset test` again: it goes on where it was."
-        raise InputError(f"'{folder}' without {_TRUTH}", "a finished test set, or shards of people", fix)
-    from openexpose.data.synthetic import read_rendered_people  # brings OpenCV
-
-    return [_Person(p.name, p.jpeg, p, None) for p in read_rendered_people(folder, split)]
 
 
 def _subject(person: _Person, model: BodyModel) -> Subject:
