@@ -1,6 +1,6 @@
 # make demo PHOTO=photo.jpg   set up the runtime and predict into out/
 # make test                   set up the development environment and run the tests
-# make results                make the test set and measure on it, about 20 minutes (PHOTOS=folder: also on those)
+# make results                make the test sets and measure on them, half an hour (PHOTOS=folder: also on those)
 # make check                  tests, lint, types and import rules: what CI runs
 
 PYTHON ?= python3

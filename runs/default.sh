@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The default recipe from nothing but this checkout: renders, trains the regressors and the tuned branches of hands and
-# face, writes both bundles. About three hours on two cores and 7 GB. Interrupted runs go on where they were. What of the
+# face, writes both bundles. Two to three hours on two cores, and 6 GB. Interrupted runs go on where they were. What of the
 # shipped weights was trained otherwise, docs/model-card.md says.
 #
 #     make .venv-dev && runs/default.sh run/

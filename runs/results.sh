@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The numbers of docs/results.md: makes the test set test-v1 and measures the shipped weights on it, the networks alone
-# (first rows of the paper's Table 2) and with refinement; then, if a folder of annotated photos is given, on these.
-# About 20 minutes on two cores.
+# The numbers of docs/results.md: makes the test sets test-v1 and test-v2 and measures the shipped weights on them, the
+# networks alone (first rows of the paper's Table 2) and with refinement; then, if a folder of annotated photos is given,
+# on these. About half an hour on two cores.
 #
 #     make results [PHOTOS=FOLDER]        or        runs/results.sh [OUT] [PHOTOS]
 #
 # PHOTOS: index.json and photos, in the format of docs/evaluation.md. In the environment: PEOPLE=N measures on the first
-# N people only; STEPS=700 adds the last row of Table 2: renders 3,000 scenes, trains the three networks jointly for so
+# N people or pictures only; STEPS=700 adds the last row of Table 2: renders 3,000 scenes, trains the three networks jointly for so
 # many steps (an hour) and measures them, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,6 +21,9 @@ openexpose synth --preset test "${few[@]}" --workers 2 --out "$out/test-v1"
 measure() { openexpose evaluate --protocol "$1" --data "$2" --out "$out/$3" "${@:4}"; }
 measure renders "$out/test-v1" renders-networks --no-refine
 measure renders "$out/test-v1" renders
+openexpose synth --preset test-v2 "${few[@]}" --workers 2 --out "$out/test-v2"
+measure renders "$out/test-v2" scenes-networks --no-refine
+measure renders "$out/test-v2" scenes
 runs=("$out/renders-networks" "$out/renders")
 
 if [[ -n ${STEPS:-} ]]; then
