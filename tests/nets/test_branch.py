@@ -1,5 +1,5 @@
-"""Tuned branches: at first they say what the trunk says; they learn and the trunk does not; as ONNX beside the trunk
-they change none of its other outputs; and without them the trunk is as it was."""
+"""Tuned branches: copies say at first what the trunk says; they learn and the trunk does not; as ONNX beside the trunk
+they change none of its other outputs; and without them the trunk is as it was. Readers: see test_reader."""
 
 from pathlib import Path
 
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from openexpose.errors import InputError
-from openexpose.nets.branch import CUTS, Branch, TunedTrunk
+from openexpose.nets.branch import CUTS, Branch, TunedTrunk, fresh_branch
 from openexpose.nets.build import build_part, build_trunk
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor, save_regressor
 from openexpose.nets.onnx_export import PARITY_TOLERANCE
 from openexpose.nets.part_export import export_tuned_trunk
 from openexpose.nets.trunk import OnnxTrunk
 from openexpose.nets.trunk_file import in_steps, read_trunk, with_outputs, without_branch
-from openexpose.predict.bundle import default_bundle
+from openexpose.predict.bundle import default_bundle, packaged_trunk
 
 SIDES = {"body": 256, "hand": 224, "face": 192}
-CUT_SHAPES = {"body": [(192, 16, 16), (272, 8, 8)], "hand": [(112, 14, 14)], "face": [(64, 24, 24)]}
-EVIDENCE = {"body": 1425 + 1152, "hand": 1299 + 1152, "face": 2200 + 288}
+CUT_SHAPES = {"hand": [(112, 14, 14)], "face": [(64, 24, 24)]}
+EVIDENCE = {"body": 1425 + 36 * 28, "hand": 1299 + 1152, "face": 2200 + 288}
+COPIES = pytest.mark.parametrize("part", ["face", "hand"], indirect=True)
 
 
 def trunk_file(part: str) -> Path:
@@ -47,14 +48,16 @@ def image(part: str) -> Tensor:
 
 def disturbed(trunk: OnnxTrunk, part: str, seed: int = 0) -> TunedTrunk:
     """A trunk with a branch that has gone somewhere else."""
-    branch, generator = Branch(trunk, CUTS[part]), torch.Generator().manual_seed(seed)
+    branch, generator = fresh_branch(trunk, part), torch.Generator().manual_seed(seed)
     for weight in branch.parameters():
         weight.data *= 1 + 0.2 * torch.rand(weight.shape, generator=generator)
     return TunedTrunk(trunk, branch)
 
 
+@COPIES
 def test_a_fresh_branch_says_what_the_trunk_says(part: str, trunk: OnnxTrunk, image: Tensor) -> None:
-    branch = Branch(trunk, CUTS[part])
+    branch = fresh_branch(trunk, part)
+    assert isinstance(branch, Branch) and branch.cut == CUTS[part]
     with torch.no_grad():
         seen, maps = trunk.see(image, CUTS[part])
         assert [tuple(some.shape[1:]) for some in maps] == CUT_SHAPES[part]
@@ -66,16 +69,27 @@ def test_a_fresh_branch_says_what_the_trunk_says(part: str, trunk: OnnxTrunk, im
     assert torch.equal(tuned.landmarks, seen.landmarks) and torch.equal(tuned.presence, seen.presence)
 
 
+def test_a_branch_may_go_from_several_tensors() -> None:
+    trunk, cut = OnnxTrunk(trunk_file("body")), ("add_1487", "add_982")
+    with torch.no_grad():
+        seen, maps = trunk.see(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(7)), cut)
+        assert [tuple(some.shape[1:]) for some in maps] == [(192, 16, 16), (272, 8, 8)]
+        torch.testing.assert_close(Branch(trunk, cut)(*maps), seen.feature, atol=0, rtol=0)
+
+
 def test_gradients_reach_the_branch_and_not_the_trunk(part: str, image: Tensor) -> None:
-    tuned = TunedTrunk(OnnxTrunk(trunk_file(part)), Branch(OnnxTrunk(trunk_file(part)), CUTS[part]))
+    tuned = TunedTrunk(OnnxTrunk(trunk_file(part)), fresh_branch(OnnxTrunk(trunk_file(part)), part))
     tuned(image[:1]).feature.square().sum().backward()
     assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in tuned.branch.parameters())
     assert any(weight.grad.abs().max() > 0 for weight in tuned.branch.parameters() if weight.grad is not None)
     assert all(weight.grad is None and not weight.requires_grad for weight in tuned.trunk.parameters())
     shared = {id(weight) for weight in tuned.trunk.parameters()} & {id(w) for w in tuned.branch.parameters()}
-    assert not shared and set(tuned.branch.state_dict()) < {*tuned.trunk.state_dict()}
+    assert not shared
+    if isinstance(tuned.branch, Branch):
+        assert set(tuned.branch.state_dict()) < {*tuned.trunk.state_dict()}
 
 
+@COPIES
 def test_as_onnx_it_is_what_torch_says_and_all_else_is_as_it_was(
     part: str, trunk: OnnxTrunk, image: Tensor, tmp_path: Path
 ) -> None:
@@ -99,8 +113,11 @@ def test_as_onnx_it_is_what_torch_says_and_all_else_is_as_it_was(
     grown = path.stat().st_size - len(bare)
     assert grown < 1.2 * sum(weight.numel() for weight in tuned.branch.parameters()) + 60_000
     model = onnx.load(path)
-    assert {entry.key: entry.value for entry in model.metadata_props}["tuned"] == "by a test"
+    told = {entry.key: entry for entry in model.metadata_props}
+    assert (told["tuned"].value, told["frozen length"].value) == ("by a test", str(old["feature"].shape[1]))
     assert without_branch(model) == read_trunk(trunk_file(part)) == read_trunk(path)
+    model.metadata_props.remove(told["frozen length"])
+    assert without_branch(model) == read_trunk(trunk_file(part)), "an older file"
     again = OnnxTrunk(path)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in trunk.state_dict().items())
 
@@ -168,8 +185,13 @@ def test_cuts_that_cannot_be_are_told() -> None:
     trunk = OnnxTrunk(trunk_file("body"))
     with pytest.raises(InputError, match=r"body_trunk\.onnx' without the tensors \['nowhere'\]"):
         Branch(trunk, ("nowhere", "add_982"))
-    for one in CUTS["body"]:
+    for one in ("add_1487", "add_982"):
         with pytest.raises(InputError, match=r"body_trunk\.onnx' cut at .*feature follows"):
             Branch(trunk, (one,))
     with pytest.raises(InputError, match=r"face_trunk\.onnx' without the tensors \['nowhere'\]"):
         with_outputs(read_trunk(trunk_file("face")), ["nowhere"], "face_trunk.onnx")
+
+
+def test_a_reader_without_its_map_is_told() -> None:
+    with pytest.raises(InputError, match=r"body_trunk\.onnx' without the tensor 'add_1487'"):
+        fresh_branch(OnnxTrunk(packaged_trunk("body", "full")), "body")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -16,7 +17,9 @@ from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_re
 from openexpose.nets.onnx_export import PARITY_TOLERANCE, measure_parity, write_checked
 from openexpose.nets.paper import PAPER_PARTS, PaperPartConfig, build_paper_part, save_paper_part
 from openexpose.nets.part_export import example_inputs, export_head
+from openexpose.nets.regressor import Evidence
 from openexpose.nets.resnet import ConvTrunk
+from openexpose.nets.trunk import TrunkOutput
 from openexpose.nets.trunk_file import read_trunk
 from openexpose.predict.bundle import BundleConfig, default_bundle
 from openexpose.predict.parts import SPECS
@@ -46,6 +49,32 @@ def test_example_inputs_are_what_a_trunk_gives(part: str) -> None:
     assert sum(value[0].numel() for value in read.values()) == EVIDENCE[part]
     assert inputs["start"].shape == (2, SPECS[part].size)
     torch.testing.assert_close(example_inputs(part, 2), inputs)
+    assert example_inputs(part, 2, more=7)["feature"].shape[1] == inputs["feature"].shape[1] + 7
+
+
+@pytest.mark.parametrize(("part", "canonical"), [("hand", False), ("face", True)])
+def test_a_head_reads_as_much_more_as_its_regressor(tmp_path: Path, part: str, canonical: bool) -> None:
+    """However long a tuned trunk's feature is."""
+    torch.manual_seed(0)
+    plain = example_inputs(part)
+    numbers = Evidence.raw(as_seen(plain), canonical).shape[1] + 7
+    config = RegressorConfig(part, numbers, hidden=8, stages=1, feedback=False, canonical=canonical)
+    regressor = build_regressor(config).eval()
+    torch.nn.init.normal_(regressor.output_layer.weight, std=0.05)
+    assert max(export_head(regressor, part, tmp_path / "head.onnx").values()) < PARITY_TOLERANCE
+    session = onnxruntime.InferenceSession(str(tmp_path / "head.onnx"))
+    lengths = {entry.name: entry.shape[1] for entry in session.get_inputs()}
+    assert lengths["feature"] == plain["feature"].shape[1] + 7
+    inputs = example_inputs(part, 3, seed=4, more=7)
+    with torch.no_grad():
+        expected = regressor(as_seen(inputs), inputs["start"])[-1]
+    got = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in lengths})[0]
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def as_seen(inputs: dict[str, torch.Tensor]) -> TrunkOutput:
+    visibility = inputs["visibility"]
+    return TrunkOutput(inputs["feature"], inputs["landmarks"], visibility, inputs.get("world"), visibility[:, 0])
 
 
 def test_a_disturbed_model_is_refused_and_nothing_written(

@@ -14,7 +14,7 @@ from tests.training.paper_fixtures import joint_config
 
 from openexpose.cli.main import main
 from openexpose.errors import InputError
-from openexpose.nets.branch import CUTS, Branch, TunedTrunk
+from openexpose.nets.branch import CUTS, TunedTrunk, fresh_branch
 from openexpose.nets.build import build_part
 from openexpose.nets.checkpoint import load_branch, load_regressor, read_config
 from openexpose.nets.part_export import round_branch
@@ -23,7 +23,7 @@ from openexpose.nets.trunk_file import read_trunk
 from openexpose.predict.bundle import BundleConfig, default_bundle
 from openexpose.predict.pipeline import Predictor
 from openexpose.synth.shards import load_shards
-from openexpose.training.evidence import cache_evidence, is_left, map_path, network_input, trunk_picture
+from openexpose.training.evidence import cache_evidence, is_left, map_path
 from openexpose.training.export import bundle
 from openexpose.training.heads import HeadTask, head_task
 from openexpose.training.joint import joint_task
@@ -74,7 +74,7 @@ def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_trains_regressor_and_branch(trained: Path) -> None:
     known, weights = read_config(trained / "hand.pt"), load_branch(trained / "hand.pt")
-    fresh = Branch(OnnxTrunk(TRUNK), CUTS["hand"]).state_dict()
+    fresh = fresh_branch(OnnxTrunk(TRUNK), "hand").state_dict()
     assert known.tuned and known.evidence == 1299 + 1152 and weights is not None and weights.keys() == fresh.keys()
     changed = [name for name, value in weights.items() if not torch.equal(value, fresh[name].half())]
     assert len(changed) == len(fresh), "every weight of the branch learns"
@@ -90,12 +90,11 @@ def test_what_is_validated_is_what_the_network_sees(shards: Path, trained: Path,
     task = task_of(config(shards, tmp_path, weights=trained))
     net = build_part("hand", TRUNK, trained / "hand.pt")
     data = task.validation
-    some = load_shards([shards / "hands-0-00000.tar"])
-    assert is_left(some)[:HELD].any()
-    images = np.stack([trunk_picture(some.image(k), 224, mirrored=bool(is_left(some)[k])) for k in range(HELD)])
+    assert is_left(load_shards([shards / "hands-0-00000.tar"]))[:HELD].any()
+    images = torch.from_numpy(np.stack(data.pictures(224)))
     task.module.eval()
     with torch.no_grad():
-        seen, expected = task._seen(data).seen, net.see(torch.from_numpy(network_input(images)))
+        seen, expected = task._seen(data).seen, net.see(images)
         whole = task.module.see(data.with_maps(CUTS["hand"])).feature
     torch.testing.assert_close(seen.feature, expected.feature, atol=2e-2, rtol=1e-2)
     torch.testing.assert_close(seen.feature, whole)
@@ -108,7 +107,9 @@ def test_gradients_reach_regressor_and_branch_alone(shards: Path, tmp_path: Path
     assert (regressor["lr"], branch["lr"]) == (1e-3, 4e-4)
     every = {id(p) for p in task.module.parameters() if p.requires_grad}
     assert every == {id(p) for group in (regressor, branch) for p in group["params"]}
-    sum(term.total for term in task.module(task.batch(0, 0, 1)).values()).backward()
+    terms = task.module(task.batch(0, 0, 1))
+    assert not {"read", "depth"} & {*terms}, "those are of readers"
+    sum(term.total for term in terms.values()).backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in branch["params"])
 
 

@@ -59,7 +59,9 @@ def fit_weak(points_m: Float[Array, "*batch n 3"], targets: Float[Array, "*batch
     return np.concatenate([scale[..., None], shift], -1)
 
 
-def view_rotation(crop: Crop, focal_px: float, principal_px: Float[Array, "2"]) -> Float[Array, "*batch 3 3"]:
+def view_rotation(
+    crop: Crop, focal_px: float | Float[Array, "*batch 1"], principal_px: Float[Array, "*batch 2"]
+) -> Float[Array, "*batch 3 3"]:
     """Rotation from the frame of a crop's virtual camera to the full camera's frame.
 
     It turns the optical axis to the ray through the crop's centre, after turning the crop upright. With an infinite

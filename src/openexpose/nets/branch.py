@@ -1,7 +1,7 @@
-"""A tuned branch: a trunk's last stages once more, with weights that are trained on the task.
+"""A branch of a trunk: from tensors of its inside (the cut) on, something that is trained on the task.
 
-The trunk itself stays as it is, with landmarks that were learnt from real photos. Beside it, from tensors of its inside
-(the cut) on, a copy of what leads to the feature learns what the task needs; the feature is then [frozen, tuned].
+The trunk itself stays as it is, with landmarks that were learnt from real photos. Of hands and faces the branch is a
+copy of the trunk's last stages, of bodies it reads joints off the map; the feature is then [frozen, tuned].
 """
 
 from dataclasses import replace
@@ -10,18 +10,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from openexpose.body.keypoints import PARTS
+from openexpose.errors import InputError
+from openexpose.nets.reader import JointReader
 from openexpose.nets.trunk import Graph, OnnxTrunk, TrunkOutput, kept_as, with_last_uses
 from openexpose.nets.trunk_file import GOAL, between
 
 CUTS: dict[str, tuple[str, ...]] = {
-    "body": ("add_1487", "add_982"),
+    "body": ("add_1487",),
     "full": ("add_365",),
     "hand": ("add_325",),
     "face": ("prelu_8",),
 }
-"""Tensors of the trunks from which the tuned branches go: body [192, 16, 16] and [272, 8, 8], hand [112, 14, 14],
-face [64, 24, 24]; of the fast bundle's body trunk, ``full``, [88, 16, 16]. No name is there twice: files of kept
-tensors bear them."""
+"""Tensors of the trunks from which the tuned branches go: body [192, 16, 16], hand [112, 14, 14], face [64, 24, 24]; of
+the fast bundle's body trunk, ``full``, [88, 16, 16]. No name is there twice: files of kept tensors bear them."""
+CHANNELS = {"body": 192, "full": 88}
+"""Channels of the maps that are read by a :class:`JointReader`; from the others a copy of the last stages goes."""
+
+
+def fresh_branch(trunk: OnnxTrunk, name: str) -> "Branch | JointReader":
+    """The branch that a trunk gets; ``name``: a key of :data:`CUTS`.
+
+    Raises:
+        InputError: the trunk has no such tensors.
+    """
+    if name in CHANNELS:
+        if CUTS[name][0] not in {step.output for step in trunk.steps}:
+            raise InputError(
+                f"the trunk '{trunk.path}' without the tensor '{CUTS[name][0]}'", "the trunk of the weights"
+            )
+        return JointReader(CUTS[name][0], CHANNELS[name], len(PARTS["body"]))
+    return Branch(trunk, CUTS[name])
 
 
 class Branch(Graph):
@@ -58,7 +77,7 @@ def beside(seen: TrunkOutput, tuned: Float[Tensor, "n f"]) -> TrunkOutput:
 class TunedTrunk(nn.Module):
     """A trunk, from now on frozen, and a branch of it: a trunk with the feature [frozen, tuned]."""
 
-    def __init__(self, trunk: OnnxTrunk, branch: Branch) -> None:
+    def __init__(self, trunk: OnnxTrunk, branch: Branch | JointReader) -> None:
         super().__init__()
         self.trunk, self.branch = trunk.requires_grad_(False), branch
         self.side_px, self.output_names = trunk.side_px, trunk.output_names

@@ -10,7 +10,7 @@ from torch import Tensor
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.branch import CUTS, Branch, TunedTrunk
+from openexpose.nets.branch import TunedTrunk, fresh_branch
 from openexpose.nets.checkpoint import RegressorConfig, build_regressor, load_branch, load_regressor, read_config
 from openexpose.nets.decode import matrix_to_sixd
 from openexpose.nets.part import PartNet
@@ -78,7 +78,7 @@ def build_trunk(name: str, trunk_onnx: Path, checkpoint: Path | None) -> OnnxTru
     weights = None if checkpoint is None else load_branch(checkpoint)
     if checkpoint is None or weights is None:
         return trunk
-    branch = Branch(trunk, CUTS[read_config(checkpoint).trunk or name])
+    branch = fresh_branch(trunk, read_config(checkpoint).trunk or name)
     try:
         branch.load_state_dict(weights)
     except RuntimeError:

@@ -13,9 +13,10 @@ from openexpose.errors import InputError
 from openexpose.nets.branch import TunedTrunk
 from openexpose.nets.onnx_export import export_onnx, noise_images, write_checked
 from openexpose.nets.part import PartNet
-from openexpose.nets.regressor import IterativeRegressor
+from openexpose.nets.reader import JointReader
+from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.nets.trunk import TrunkOutput, kept_as
-from openexpose.nets.trunk_file import in_steps, read_trunk, with_branch
+from openexpose.nets.trunk_file import GOAL, in_steps, read_trunk, with_branch, with_reader
 from openexpose.predict.bundle import BundleConfig
 from openexpose.predict.parts import SPECS
 
@@ -37,12 +38,12 @@ class _Head(nn.Module):
         return self.regressor(seen, start)[-1]
 
 
-def example_inputs(part: str, count: int = 2, seed: int = 0, *, tuned: bool = False) -> dict[str, Tensor]:
-    """Random inputs of a part's head, by name; a ``tuned`` head's feature is [frozen, tuned]."""
+def example_inputs(part: str, count: int = 2, seed: int = 0, *, more: int = 0) -> dict[str, Tensor]:
+    """Random inputs of a part's head, by name; its feature has so many numbers ``more`` than the trunk's."""
     generator = torch.Generator().manual_seed(seed)
     landmarks = _LANDMARKS[part]
     inputs = {
-        "feature": torch.randn(count, (1 + tuned) * _FEATURES[part], generator=generator),
+        "feature": torch.randn(count, _FEATURES[part] + more, generator=generator),
         "landmarks": 0.5 * torch.randn(count, landmarks, 3, generator=generator),
         "visibility": torch.rand(count, landmarks, generator=generator),
         "start": torch.randn(count, SPECS[part].size, generator=generator),
@@ -52,9 +53,7 @@ def example_inputs(part: str, count: int = 2, seed: int = 0, *, tuned: bool = Fa
     return inputs
 
 
-def export_head(
-    regressor: IterativeRegressor, part: str, path: Path, provenance: str = "", *, tuned: bool = False
-) -> dict[str, float]:
+def export_head(regressor: IterativeRegressor, part: str, path: Path, provenance: str = "") -> dict[str, float]:
     """Write a regressor as ONNX: feature, landmarks, visibility, start (and world) to parameters; free batch size.
 
     The weights are rounded to float16 first: the file is half as large and equal to the regressor as it then is.
@@ -63,10 +62,19 @@ def export_head(
         The largest difference between torch and onnxruntime, which is checked before the file is written.
     """
     _halve(regressor)
-    head = _Head(regressor).eval()
-    model = export_onnx(head, example_inputs(part, tuned=tuned), ["parameters"], {"origin": provenance})
-    batches = [example_inputs(part, count, seed=count, tuned=tuned) for count in (1, 3)]
+    head, more = _Head(regressor).eval(), _more(regressor, part)
+    model = export_onnx(head, example_inputs(part, more=more), ["parameters"], {"origin": provenance})
+    batches = [example_inputs(part, count, seed=count, more=more) for count in (1, 3)]
     return write_checked(model, head, batches, path)
+
+
+def _more(regressor: IterativeRegressor, part: str) -> int:
+    """How many numbers a tuned trunk's feature has that the frozen one's has not, by what the regressor reads."""
+    plain = example_inputs(part)
+    seen = TrunkOutput(
+        plain["feature"], plain["landmarks"], plain["visibility"], plain.get("world"), plain["visibility"][:, 0]
+    )
+    return len(regressor.evidence.mean) - Evidence.raw(seen, regressor.evidence.canonical).shape[1]
 
 
 class _AllOutputs(nn.Module):
@@ -82,9 +90,10 @@ class _AllOutputs(nn.Module):
 
 
 def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> dict[str, float]:
-    """Write a trunk with its tuned branch as ONNX: its own file and the branch's steps; feature: [frozen, tuned].
+    """Write a trunk with its branch as ONNX: its own file and the branch's steps; feature: [frozen, tuned].
 
-    The branch's weights are rounded first to what the file holds, see :func:`openexpose.nets.trunk_file.in_steps`.
+    The branch's weights are rounded first to what the file holds: float16 of a reader, of a copy's see
+    :func:`openexpose.nets.trunk_file.in_steps`.
 
     Returns:
         The largest difference of each output between torch and onnxruntime, checked before the file is written.
@@ -94,6 +103,12 @@ def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> d
     """
     branch, source = trunk.branch, trunk.trunk.path
     round_branch(trunk)
+    if isinstance(branch, JointReader):
+        with torch.no_grad():
+            maps = trunk.trunk.see(torch.zeros(2, 3, trunk.side_px, trunk.side_px), branch.cut)[1]
+        reader = export_onnx(branch.eval(), {"field": maps[0]}, [GOAL], {})
+        model = with_reader(read_trunk(source), branch.cut[0], reader, branch.size, provenance, str(source))
+        return write_checked(model, _AllOutputs(trunk).eval(), noise_images(trunk.side_px), path)
 
     def tuned(name: str) -> Float[np.ndarray, "..."]:
         return branch.weights[kept_as(name)].detach().numpy()
@@ -104,6 +119,9 @@ def export_tuned_trunk(trunk: TunedTrunk, path: Path, provenance: str = "") -> d
 
 def round_branch(trunk: TunedTrunk) -> None:
     """Round the branch's weights to what a file holds of them."""
+    if isinstance(trunk.branch, JointReader):
+        _halve(trunk.branch)
+        return
     for name, weight in trunk.branch.weights.items():
         frozen = trunk.trunk.weights[name].detach()
         count, step = in_steps((weight.detach() - frozen).numpy())

@@ -1,6 +1,6 @@
-"""ONNX files of trunks: reading them, telling what lies between a cut and the feature, and a tuned branch in the file.
+"""ONNX files of trunks: reading them, telling what lies between a cut and the feature, and a branch in the file.
 
-A file with a branch is a trunk like any other to whoever runs it; its ``feature`` is [frozen, tuned], twice as long.
+A file with a branch is a trunk like any other to whoever runs it; its ``feature`` is [frozen, tuned].
 Everything that trains reads it without the branch: :func:`read_trunk`.
 """
 
@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from jaxtyping import Float, Int8
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 
 from openexpose.errors import InputError
 
 Array = np.ndarray
 
 GOAL = "feature"
-_FROZEN, _TUNED, _TOLD = "frozen.", "tuned.", "tuned"
+_FROZEN, _TUNED, _TOLD, _LENGTH = "frozen.", "tuned.", "tuned", "frozen length"
 
 
 def read_trunk(path: Path) -> ModelProto:
@@ -114,9 +114,40 @@ def with_branch(
             copy.output[:] = [_TUNED + name for name in copy.output]
             copies.append(copy)
     graph.node.extend(copies)
-    graph.node.append(helper.make_node("Concat", [_FROZEN + GOAL, _TUNED + GOAL], [GOAL], axis=1))
-    _goal_length(grown).dim_value *= 2
+    return _joined(grown, _goal_length(model).dim_value, told)
+
+
+def with_reader(model: ModelProto, cut: str, reader: ModelProto, length: int, told: str, trunk: str) -> ModelProto:
+    """A trunk whose feature is [its own, what a reader tells of a tensor of its inside].
+
+    Args:
+        model: a trunk without a branch.
+        cut: the tensor.
+        reader: a model with one input and the output ``feature``, of the trunk's operator set.
+        length: of what it tells.
+        told: where its weights come from, kept in the file.
+        trunk: file of the trunk, for messages.
+
+    Raises:
+        InputError: the trunk has no such tensor.
+    """
+    grown = with_outputs(model, [cut], trunk)
+    grown.graph.output.pop()
+    added = compose.add_prefix(reader, _TUNED).graph
+    _rename(grown.graph.node, GOAL, _FROZEN + GOAL)
+    _rename(added.node, added.input[0].name, cut)
+    grown.graph.initializer.extend(added.initializer)
+    grown.graph.node.extend(added.node)
+    return _joined(grown, length, told)
+
+
+def _joined(grown: ModelProto, length: int, told: str) -> ModelProto:
+    """The two features as one."""
+    goal = _goal_length(grown)
     grown.metadata_props.add(key=_TOLD, value=told)
+    grown.metadata_props.add(key=_LENGTH, value=str(goal.dim_value))
+    grown.graph.node.append(helper.make_node("Concat", [_FROZEN + GOAL, _TUNED + GOAL], [GOAL], axis=1))
+    goal.dim_value += length
     onnx.checker.check_model(grown)
     return grown
 
@@ -153,9 +184,11 @@ def without_branch(model: ModelProto) -> ModelProto:
     del bare.graph.node[:], bare.graph.initializer[:], bare.metadata_props[:]
     bare.graph.node.extend(n for n in nodes if n.output[0] != GOAL and not n.output[0].startswith(_TUNED))
     bare.graph.initializer.extend(i for i in model.graph.initializer if not i.name.startswith(_TUNED))
-    bare.metadata_props.extend(entry for entry in model.metadata_props if entry.key != _TOLD)
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    goal = _goal_length(bare)
+    goal.dim_value = int(kept.get(_LENGTH, goal.dim_value // 2))  # older files hold copies only, which tell as much
+    bare.metadata_props.extend(entry for entry in model.metadata_props if entry.key not in (_TOLD, _LENGTH))
     _rename(bare.graph.node, _FROZEN + GOAL, GOAL)
-    _goal_length(bare).dim_value //= 2
     return bare
 
 

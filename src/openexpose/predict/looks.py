@@ -79,18 +79,36 @@ class Looker:
     def follow(self, sight: Sight) -> Sight:
         """Look again at the crops that the trunk's own landmarks ask for, unless the part is then hardly there."""
         for _ in range(self.runner.config.looks - 1):
-            crop, before = sight.crop, self._certainty(sight)
-            own = TRUNK_CROPS[self.runner.spec.name](sight.landmarks_px, crop.mirrored)
-            sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
-            sane &= before > 0.3
+            before = self._certainty(sight)
+            crop, sane = next_crop(self.runner.spec.name, sight, before)
             if not sane.any():
                 break
-            again = self.look(chosen(crop, own, sane))
-            sight = sight.where(sane & (self._certainty(again) > before - 0.3), again)
+            again = self.look(crop)
+            sight = sight.where(still_there(sane, before, self._certainty(again)), again)
         return sight
 
     def _certainty(self, sight: Sight) -> Float[Array, "n"]:
         return sight.seen.presence if self.alone else sight.seen.certainty
+
+
+def next_crop(network: str, sight: Sight, certainty: Float[Array, "n"]) -> tuple[Crop, Bool[Array, "n"]]:
+    """The crops that a trunk's own landmarks ask for, and whose they are sane; else the crops that they come from.
+
+    Args:
+        network: ``body``, ``hand`` or ``face``.
+        sight: what was seen.
+        certainty: how surely the part is there, 0..1.
+    """
+    crop = sight.crop
+    own = TRUNK_CROPS[network](sight.landmarks_px, crop.mirrored)
+    sane = (own.side_px > 0.1 * crop.side_px) & (own.side_px < 4.0 * crop.side_px) & (own.side_px > 4.0)
+    sane &= certainty > 0.3
+    return chosen(crop, own, sane), sane
+
+
+def still_there(sane: Bool[Array, "n"], before: Float[Array, "n"], after: Float[Array, "n"]) -> Bool[Array, "n"]:
+    """Which of the looks at the crops of :func:`next_crop` count: unless the part is then hardly there."""
+    return sane & (after > before - 0.3)
 
 
 def look_at_people(looker: Looker, boxes: Float[Array, "n 4"]) -> Sight:

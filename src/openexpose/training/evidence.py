@@ -1,6 +1,9 @@
 """What the frozen trunks see in rendered close-ups, computed once and kept beside the shards.
 
-<shard>.evidence.npz          the trunk's outputs, what they were made from, and which maps were kept
+As in prediction, a trunk looks at a close-up and then at the crop that its own landmarks ask for: it wants people and
+hands upright and of one size. What it saw there is the evidence; labels go to that crop's frame.
+
+<shard>.evidence.npz          the trunk's outputs, their crops, what they were made from, and which maps were kept
 <shard>.evidence-full.npz     the same of the fast bundle's body trunk
 <shard>.maps-<tensor>.npy     float16: a tensor of a trunk's inside, from which a tuned branch goes
 """
@@ -8,7 +11,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,8 +25,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from openexpose.data.synthetic import shards_in
 from openexpose.errors import InputError
+from openexpose.geometry.boxes import Crop
+from openexpose.image.crop import sample_crop
 from openexpose.nets.trunk_file import read_trunk, with_outputs
 from openexpose.predict.bundle import Seen, open_session, packaged_trunk
+from openexpose.predict.looks import Sight, chosen, next_crop, still_there
 from openexpose.synth.shard_files import open_shard, opened, read_arrays
 from openexpose.synth.shards import Shards, load_shards
 
@@ -35,7 +41,8 @@ FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
 _EXPECTED = "evidence of the frozen trunk beside every shard"
 _FIX = "Delete it: `openexpose train` computes it again."
 _LARGEST_HALF = float(np.finfo(np.float16).max)
-_NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence")  # faces have no world points
+_CROP = ("centre_px", "side_px", "angle_rad")
+_NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence", *_CROP)  # faces have no world points
 
 
 def find_shards(folder: Path, part: str) -> list[Path]:
@@ -96,7 +103,7 @@ def cache_evidence(
             continue
         shard, beside = load_shards([path]), f".{os.getpid()}.part"
         with _written([map_path(path, name) for name in maps], beside) as files:
-            seen = _look(session, shard, dict(zip(maps, files, strict=True)), batch)
+            seen = _look(session, part, shard, dict(zip(maps, files, strict=True)), batch)
         temporary = path.with_suffix(f"{beside}.npz")
         seen |= {"made_from": np.array(made_from), "maps": np.array(maps, "U")}
         np.savez(temporary, **seen)  # type: ignore[arg-type]
@@ -135,15 +142,21 @@ def _written(paths: Sequence[Path], beside: str) -> Iterator[list[IO[bytes]]]:
             place.unlink(missing_ok=True)
 
 
-def _look(session: ort.InferenceSession, shards: Shards, maps: Mapping[str, IO[bytes]], batch: int) -> dict[str, Array]:
+def _look(
+    session: ort.InferenceSession, part: str, shards: Shards, maps: Mapping[str, IO[bytes]], batch: int
+) -> dict[str, Array]:
     """The trunk's outputs, first axis = pictures, of which no more than a batch is in memory; maps go into files."""
     side, found = session.get_inputs()[0].shape[-1], dict[str, Array]()
     names = [output.name for output in session.get_outputs() if output.name in (*FIELDS, *maps)]
     left = is_left(shards)
     for first in range(0, len(shards), batch):
         rows = range(first, min(first + batch, len(shards)))
-        images = np.stack([trunk_picture(shards.image(k), side, mirrored=bool(left[k])) for k in rows])
-        for name, value in zip(names, session.run(names, {"image": network_input(images)}), strict=True):
+        pictures = [trunk_picture(shards.image(k), None, mirrored=bool(left[k])) for k in rows]
+
+        def run(images: Float[Array, "n 3 s s"]) -> dict[str, Array]:
+            return dict(zip(names, session.run(names, {"image": images}), strict=True))
+
+        for name, value in _followed(run, part, pictures, side).items():
             shape = (len(shards), *value.shape[1:])
             if name in maps:
                 _append(maps[name], value, shape)
@@ -152,6 +165,24 @@ def _look(session: ort.InferenceSession, shards: Shards, maps: Mapping[str, IO[b
                 found[name] = np.empty(shape, value.dtype)
             found[name][rows.start : rows.stop] = value
     return found
+
+
+def _followed(
+    run: Callable[[Float[Array, "n 3 s s"]], dict[str, Array]], part: str, pictures: Sequence[Array], side: int | str
+) -> dict[str, Array]:
+    """The outputs of a trunk for some pictures, each of the crop that its first look asks for, and these crops."""
+    sizes = np.array([picture.shape[0] for picture in pictures], float)
+    crop = Crop(np.repeat(sizes[:, None] / 2, 2, 1), sizes, np.zeros(len(sizes)))
+    found = run(np.concatenate([network_input(trunk_picture(p, side, mirrored=False)[None]) for p in pictures]))
+    if isinstance(side, int):
+        sight = Sight(crop, Seen(*(found.get(name) for name in FIELDS)))  # type: ignore[arg-type]
+        asked, sane = next_crop(part, sight, found["presence"])
+        if sane.any():
+            again = run(np.stack([sample_crop(p, asked[k], side) for k, p in enumerate(pictures)]))
+            use = still_there(sane, found["presence"], again["presence"])
+            found = {name: np.where(use.reshape(-1, *[1] * (v.ndim - 1)), again[name], v) for name, v in found.items()}
+            crop = chosen(crop, asked, use)
+    return found | {name: getattr(crop, name) for name in _CROP}
 
 
 def _append(file: IO[bytes], value: Float[Array, "n c h w"], shape: tuple[int, ...]) -> None:
@@ -231,8 +262,9 @@ def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / 255.0
 
 
-def load_evidence(shard: Path, trunk: str | None = None) -> Seen:
-    """The cached evidence of a shard; ``trunk`` as in :func:`cache_evidence`.
+def load_evidence(shard: Path, trunk: str | None = None) -> Sight:
+    """The cached evidence of a shard, and the crops, in close-ups as :func:`trunk_picture` makes them (left hands
+    mirrored); ``trunk`` as in :func:`cache_evidence`.
 
     Raises:
         InputError: it was not computed yet, or is damaged.
@@ -245,7 +277,8 @@ def load_evidence(shard: Path, trunk: str | None = None) -> Seen:
     if missing:
         raise InputError(f"'{path}' without {', '.join(missing)}", _EXPECTED, "Delete it.")
     feature, landmarks, visibility = (content[name] for name in ("feature", "landmarks", "visibility"))
-    return Seen(feature, landmarks, visibility, content.get("world"), content["presence"])
+    crop = Crop(content["centre_px"], content["side_px"], content["angle_rad"])
+    return Sight(crop, Seen(feature, landmarks, visibility, content.get("world"), content["presence"]))
 
 
 def load_map(shard: Path, name: str) -> Float[Array, "n c h w"]:

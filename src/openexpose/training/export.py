@@ -130,7 +130,7 @@ def _bundle_default(paths: Mapping[str, Path], out: Path, name: str | None, trun
     def fill(folder: Path) -> None:
         for part, (regressor, made) in loaded.items():
             file = f"{part}_trunk.onnx"
-            export_head(regressor, part, folder / f"{part}_head.onnx", str(made), tuned=part in tuned)
+            export_head(regressor, part, folder / f"{part}_head.onnx", str(made))
             if part in tuned:
                 export_tuned_trunk(tuned[part], folder / file, told[part])
             else:

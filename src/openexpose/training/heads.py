@@ -1,5 +1,5 @@
 """The default recipe's training of one part: the iterative regressor on the cached evidence of a frozen trunk, and if
-asked for, a tuned branch of the trunk."""
+asked for, a branch of the trunk."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from openexpose.errors import InputError
 from openexpose.formats.atomic import check_writable
 from openexpose.losses import LossWeights, PartTarget, SkinMotion, Term, part_loss
 from openexpose.nets.body_layer import BodyLayer
-from openexpose.nets.branch import CUTS, Branch, beside
+from openexpose.nets.branch import CUTS, Branch, beside, fresh_branch
 from openexpose.nets.checkpoint import (
     RegressorConfig,
     build_regressor,
@@ -27,6 +27,7 @@ from openexpose.nets.checkpoint import (
     save_regressor,
 )
 from openexpose.nets.decode import decode, matrix_to_sixd, project_weak
+from openexpose.nets.reader import JointReader, JointReading
 from openexpose.nets.regressor import Evidence, IterativeRegressor
 from openexpose.nets.trunk import OnnxTrunk, TrunkOutput
 from openexpose.predict.bundle import packaged_trunk
@@ -47,9 +48,11 @@ WEIGHTS = {
     "hand": LossWeights(points=40.0, projected=8.0, betas=0.03, camera=0.1),
     "face": LossWeights(points=40.0, projected=12.0, betas=0.03, expression=0.5, camera=0.1),
 }
+READ, READ_DEPTH = 4.0, 2.0
+"""Weights of joints read off a map: per crop unit, and per metre of depth."""
 _RECIPE = ("recipe", "stage", "epochs", "steps", "batch", "rate", "hidden", "feedback", "held_out", "seed")
 _TUNING = ("tune", "tune_rate")
-_CHUNK = 64
+_CHUNK, _SURVEYED = 64, 512
 _SHOWN, _COLUMNS, _CELL_PX = 12, 6, 192
 
 
@@ -106,7 +109,7 @@ class HeadLoss(nn.Module):
         regressor: what is trained.
         spec: the part.
         model: the free body.
-        branch: the trunk's tuned branch, which is trained, too.
+        branch: the trunk's branch, which is trained, too.
     """
 
     weight: Tensor
@@ -114,7 +117,11 @@ class HeadLoss(nn.Module):
     expression_factor: Tensor
 
     def __init__(
-        self, regressor: IterativeRegressor, spec: PartSpec, model: BodyModel, branch: Branch | None = None
+        self,
+        regressor: IterativeRegressor,
+        spec: PartSpec,
+        model: BodyModel,
+        branch: Branch | JointReader | None = None,
     ) -> None:
         super().__init__()
         self.regressor, self.spec, self.layer, self.branch = regressor, spec, BodyLayer(model), branch
@@ -137,10 +144,22 @@ class HeadLoss(nn.Module):
 
     def forward(self, batch: PartData) -> dict[str, Term]:
         """The terms of the loss, each already a mean, from the mean start vector."""
-        answers = self.regressor(self.see(batch), None)
+        seen = self.see(batch)
+        answers = self.regressor(seen, None)
         with torch.autocast(batch.target.betas.device.type, enabled=False):
             values = self._values([answer.float() for answer in answers], batch.target)
+            if isinstance(self.branch, JointReader):
+                values |= self._read(self.branch.reading(seen.feature[:, -self.branch.size :].float()), batch.target)
         return {name: Term(value, torch.ones_like(value)) for name, value in values.items()}
+
+    def _read(self, reading: JointReading, target: PartTarget) -> dict[str, Tensor]:
+        """Terms of the joints that the branch reads off its map: within the crop, hidden ones less."""
+        main = self.weight == 1.0
+        spots, points = target.projected[:, main], target.points[:, main]
+        weight = (0.3 + 0.7 * target.visible[:, main]) * (spots.abs() < 1).all(-1)
+        off = (reading.points - spots).norm(dim=-1)
+        deep = (reading.depth - points[..., 2]).abs()
+        return {"read": READ * (off * weight).mean(), "depth": READ_DEPTH * (deep * weight).mean()}
 
     def _values(self, answers: list[Tensor], target: PartTarget) -> dict[str, Tensor]:
         """Terms of the loss, summed over the stages."""
@@ -172,7 +191,10 @@ class HeadTask:
         self.config, self.spec, self.training, self.validation, self.steps = config, spec, training, validation, steps
         model = load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
         trunk = packaged_trunk(spec.name, config.trunk)
-        branch = Branch(OnnxTrunk(trunk), CUTS[config.trunk or spec.name]) if config.tune else None
+        branch = fresh_branch(OnnxTrunk(trunk), config.trunk or spec.name) if config.tune else None
+        if isinstance(branch, JointReader):
+            some = training.rows(torch.arange(min(_SURVEYED, len(training))))
+            branch.calibrate(some.with_maps(branch.cut).maps[0].float())
         regressor, self.settings = _fresh(config, spec, training, BodyLayer(model), branch)
         self.module = HeadLoss(regressor, spec, model, branch)
         self.size, self.rate = config.batch or 1, config.rate or 0.0
@@ -234,7 +256,7 @@ class HeadTask:
         answer = decode(self.module.regressor(data.seen, None)[-1], self.spec)
         flat = project_weak(posed_points(answer, self.spec, self.module.layer), answer.camera).cpu().numpy()
         truth = data.target.projected.cpu().numpy()
-        cells = [_cell(*drawn) for drawn in zip(data.pictures(), truth, flat, strict=True)]
+        cells = [_cell(*drawn) for drawn in zip(data.pictures(_CELL_PX), truth, flat, strict=True)]
         cells += [np.zeros_like(cells[0])] * (-count % _COLUMNS)
         grid = [np.concatenate(cells[k : k + _COLUMNS], 1) for k in range(0, len(cells), _COLUMNS)]
         return np.concatenate(grid)
@@ -250,8 +272,8 @@ class HeadTask:
 
 
 def _cell(picture: Array, truth: Array, answer: Array) -> Array:
-    """A crop with two sets of points in crop coordinates."""
-    cell = cv2.resize(picture, (_CELL_PX, _CELL_PX))
+    """A crop [3, s, s] with two sets of points in crop coordinates."""
+    cell = np.ascontiguousarray(np.rint(255 * picture.transpose(1, 2, 0)).astype(np.uint8))
     for points, colour in ((truth, (0, 255, 0)), (answer, (255, 60, 60))):
         for x, y in np.clip((points + 1) * _CELL_PX / 2, -1e4, 1e4).astype(int).tolist():
             cv2.circle(cell, (x, y), 1, colour, -1)
@@ -259,15 +281,21 @@ def _cell(picture: Array, truth: Array, answer: Array) -> Array:
 
 
 def _fresh(
-    config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer, branch: Branch | None
+    config: TrainConfig, spec: PartSpec, data: PartData, layer: BodyLayer, branch: Branch | JointReader | None
 ) -> tuple[IterativeRegressor, RegressorConfig]:
     """A regressor whose evidence statistics and mean vector come from the training set, or with given weights, as the
-    branch then, too. A fresh branch tells what the trunk tells, so its statistics are those of the trunk."""
+    branch then, too. A fresh copy of the last stages tells what the trunk tells, so its statistics are those of the
+    trunk; what a reader tells is taken as it is."""
     canonical = spec.name == "face"
-    raw = Evidence.raw(data.seen if branch is None else beside(data.seen, data.seen.feature), canonical)
+    raw, told = Evidence.raw(data.seen, canonical), data.seen.feature.shape[1]
+    mean, std = raw.mean(0), raw.std(0) + 1e-2
+    if isinstance(branch, JointReader):
+        mean, std = _inserted(mean, told, torch.zeros(branch.size)), _inserted(std, told, torch.ones(branch.size))
+    elif branch is not None:
+        mean, std = _inserted(mean, told, mean[:told]), _inserted(std, told, std[:told])
     settings = RegressorConfig(
         spec.name,
-        raw.shape[1],
+        len(mean),
         config.hidden,
         feedback=config.feedback,
         canonical=canonical,
@@ -289,10 +317,14 @@ def _fresh(
             form += ", with a tuned branch" if config.tune else ""
             raise InputError(f"'{path}', a regressor of another form", f"weights of a regressor {form}") from None
         return regressor, settings
-    regressor.evidence.mean.copy_(raw.mean(0))
-    regressor.evidence.std.copy_(raw.std(0) + 1e-2)
+    regressor.evidence.mean.copy_(mean)
+    regressor.evidence.std.copy_(std)
     regressor.mean.copy_(_vector(data.target, spec).mean(0))
     return regressor, settings
+
+
+def _inserted(values: Tensor, place: int, more: Tensor) -> Tensor:
+    return torch.cat([values[:place], more, values[place:]])
 
 
 def _vector(target: PartTarget, spec: PartSpec) -> Tensor:

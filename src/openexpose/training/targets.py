@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openexpose.body.keypoints import IBUG68
 from openexpose.data.synthetic import CONTOUR, FOCUSES
 from openexpose.errors import InputError
-from openexpose.geometry.camera import fit_weak
+from openexpose.geometry.boxes import Crop
+from openexpose.geometry.camera import fit_weak, view_rotation
 from openexpose.geometry.rotation import mirror_rotation
+from openexpose.image.crop import sample_crop
 from openexpose.losses import PartTarget
 from openexpose.nets.trunk import TrunkOutput
 from openexpose.people import zero_pose
@@ -34,6 +36,8 @@ class PartData:
     origin: Int[Tensor, "n 2"]
     """Which shard each sample is of, and its row there."""
     shards: tuple[Path, ...]
+    crop: Float[Tensor, "n 4"]
+    """Where the trunk looked: centre, side, angle, in close-ups of which those of left hands are mirrored."""
     maps: tuple[Float[Tensor, "n c h w"], ...] = ()
     """Tensors of the trunk's inside, from which a tuned branch goes; read for a batch by :meth:`with_maps`."""
 
@@ -51,7 +55,7 @@ class PartData:
             seen.presence[rows],
         )
         maps = tuple(some[rows] for some in self.maps)
-        return PartData(chosen, self.target[rows], self.origin[rows], self.shards, maps)
+        return PartData(chosen, self.target[rows], self.origin[rows], self.shards, self.crop[rows], maps)
 
     def with_maps(self, names: Sequence[str]) -> "PartData":
         """The samples with tensors of the trunk's inside, float16, read from beside the shards: for a batch.
@@ -72,12 +76,14 @@ class PartData:
         """Shard and row of each sample, to name it by."""
         return [f"{self.shards[shard]}:{row}" for shard, row in self.origin.tolist()]
 
-    def pictures(self) -> list[UInt8[Array, "s s 3"]]:
-        """The samples' crops, RGB, left hands mirrored. Reads the shards: for a few samples."""
+    def pictures(self, side_px: int = 192) -> list[Float[Array, "3 s s"]]:
+        """The samples' crops, RGB 0..1, left hands mirrored. Reads the shards: for a few samples."""
         origin = self.origin.tolist()
         opened = {shard: load_shards([self.shards[shard]]) for shard in dict(origin)}
         left = {shard: is_left(some) for shard, some in opened.items()}
-        return [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in origin]
+        whole = [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in origin]
+        crops = [Crop(row[:2], row[2], row[3]) for row in self.crop.double().numpy()]
+        return [sample_crop(picture, crop, side_px) for picture, crop in zip(whole, crops, strict=True)]
 
 
 def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None) -> PartData:
@@ -91,8 +97,10 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
     evidence: dict[str, list[Array]] = {name: [] for name in FIELDS}
     labels: dict[str, list[Array]] = {}
     origin: list[Tensor] = []
+    crops: list[Tensor] = []
     for number, path in enumerate(paths):
-        cached, shards = load_evidence(path, trunk), load_shards([path])
+        sight, shards = load_evidence(path, trunk), load_shards([path])
+        cached, crop = sight.seen, sight.crop
         if len(cached.feature) != len(shards) or not (np.diff(shards.starts) > 0).all():
             got = f"'{path}' with evidence of other pictures, or pictures of nobody"
             raise InputError(got, "close-ups and evidence made from them", "Delete the evidence.")
@@ -101,23 +109,29 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
             evidence[name] += [] if value is None else [value.astype(np.float32, copy=False)]
         rows = torch.arange(len(shards))
         origin.append(torch.stack([torch.full_like(rows, number), rows], 1))
-        for name, value in part_labels(shards, spec.name).items():
+        crops.append(torch.from_numpy(np.column_stack([crop.centre_px, crop.side_px, crop.angle_rad])))
+        for name, value in part_labels(shards, spec.name, crop).items():
             labels.setdefault(name, []).append(value.astype(np.float32))
     world = _tensor(evidence["world"]) if evidence["world"] else None
     seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
     target = PartTarget(**{name: _tensor(values) for name, values in labels.items()})
-    return PartData(seen, target, torch.cat(origin), tuple(paths))
+    return PartData(seen, target, torch.cat(origin), tuple(paths), torch.cat(crops).float())
 
 
 def _tensor(arrays: list[Array]) -> Tensor:
     return torch.from_numpy(np.concatenate(arrays))
 
 
-def part_labels(shards: Shards, part: str) -> dict[str, Array]:
+def part_labels(shards: Shards, part: str, crop: Crop) -> dict[str, Array]:
     """Labels of close-ups of a part by the names of :class:`PartTarget`; left hands as in a mirror.
 
-    The frame is that of the crop, whose camera looks at it: orientations are absolute there, points count from the
-    part's root, the weak-perspective camera is the one that fits them best.
+    The frame is that of the crop, whose camera looks at its middle: orientations are absolute there, points count from
+    the part's root, the weak-perspective camera is the one that fits them best.
+
+    Args:
+        shards: close-ups.
+        part: what they show.
+        crop: one of each, in the close-up, of left hands in the mirrored one.
 
     Raises:
         InputError: a picture shows another part.
@@ -149,6 +163,10 @@ def part_labels(shards: Shards, part: str) -> dict[str, Array]:
     pose[left, 25:40] = np.eye(3)
     points[left, :, 0] *= -1
     spots[left, :, 0] *= -1
+    half = shards.image_size / 2
+    turned = np.swapaxes(view_rotation(crop, shards.focal_px[:, None], half), -1, -2)
+    pose[:, 0], points = turned @ pose[:, 0], points @ np.swapaxes(turned, -1, -2)
+    spots = crop.from_image((spots + 1) * half[:, None])
     people = shards.starts[:-1]
     expression = shards.labels["expression"][people]
     return {
