@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The default recipe from nothing but this checkout: renders, trains the regressors and the trunks' branches, writes both
-# bundles. About three hours on two cores, and 13 GB. Interrupted runs go on where they were. What of the shipped weights was
+# bundles. About four hours on two cores, and 13 GB. Interrupted runs go on where they were. What of the shipped weights was
 # trained otherwise, docs/model-card.md says.
 #
 #     make .venv-dev && runs/default.sh run/
