@@ -12,7 +12,7 @@ from openexpose.geometry.camera import project_perspective
 from openexpose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from openexpose.people import zero_pose
 from openexpose.predict import refine as module
-from openexpose.predict.landmarks import CORRESPONDENCES, EDGES
+from openexpose.predict.landmarks import CORRESPONDENCES
 from openexpose.predict.merge import FullCamera, Located, absolute_rotation
 from openexpose.predict.parts import PartParameters
 from openexpose.predict.refine import HELD_JOINTS, refine
@@ -57,17 +57,12 @@ def points_of(model: BodyModel, placed: Located, shape: PartParameters) -> np.nd
 def seen_of(model: BodyModel, placed: Located, shape: PartParameters) -> Targets:
     """Targets that these people explain perfectly."""
     points = points_of(model, placed, shape)[:, KEYPOINTS].astype(float)
-    edges = np.array(EDGES["body"])
-    bones = points[:, edges[:, 1]] - points[:, edges[:, 0]]
     projected = project_perspective(points, CAMERA.focal_px, CAMERA.principal_px)
     return Targets(
         keypoints=KEYPOINTS,
         points_px=projected,
         weight=np.ones(projected.shape[:2]),
         sigma=np.full(len(KEYPOINTS), 0.02),
-        edges=edges,
-        directions=bones / np.linalg.norm(bones, axis=-1, keepdims=True),
-        edge_weight=np.ones(bones.shape[:2]),
         size_px=np.ptp(projected, axis=1).max(-1),
     )
 
@@ -78,23 +73,19 @@ def error_px(model: BodyModel, placed: Located, shape: PartParameters, targets: 
     return np.linalg.norm(projected - targets.points_px, axis=-1)
 
 
-def slopes(model: BodyModel, held: tuple[int, ...], which: np.ndarray, rows: str) -> tuple[np.ndarray, np.ndarray]:
+def slopes(model: BodyModel, held: tuple[int, ...], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A block's analytic derivative, and central differences of its residuals over all unknowns."""
     placed, shape = people(1, 1)
-    target = replace(seen_of(model, placed, shape).of(0), keypoints=which, edges=np.array([[0, 1], [2, 3], [4, 5]]))
+    target = replace(seen_of(model, placed, shape).of(0), keypoints=which)
     body = module._Body(model, shape.betas[0], shape.expression[0], held)
     rotations, joints, points = body.posed(placed.pose[0], placed.transl[0])
     plane = project_perspective(points[which], CAMERA.focal_px, CAMERA.principal_px)
     sigma, ones = np.full(len(which), 0.02), np.ones(len(which))
-    directions = np.roll(np.eye(3), 1, 0)
-    target = replace(target, points_px=plane, sigma=sigma, weight=0.7 * ones, directions=directions)
-    target = replace(target, edge_weight=np.array([1.0, 0.5, 0.2]))
+    target = replace(target, points_px=plane, sigma=sigma, weight=0.7 * ones)
 
     def block(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         moves = module._moves(points, joints, which, held)
-        if rows == "image":
-            return module._image_rows(points, moves, CAMERA, target)
-        return module._direction_rows(points, moves, target)
+        return module._image_rows(points, moves, CAMERA, target)
 
     def residual(unknowns: np.ndarray) -> np.ndarray:
         turns = unknowns[:-3].reshape(-1, 3)
@@ -107,17 +98,16 @@ def slopes(model: BodyModel, held: tuple[int, ...], which: np.ndarray, rows: str
 
 
 @HOLDS
-@pytest.mark.parametrize("rows", ["image", "direction"])
-def test_derivatives_are_those_of_the_residuals(model: BodyModel, held: tuple[int, ...], rows: str) -> None:
+def test_derivatives_are_those_of_the_residuals(model: BodyModel, held: tuple[int, ...]) -> None:
     names = "left_hip left_knee right_knee right_ankle left_elbow left_wrist right_index1 left_pinky3 head jaw pelvis"
-    analytic, numeric = slopes(model, held, np.array([INDEX[name] for name in names.split()]), rows)
+    analytic, numeric = slopes(model, held, np.array([INDEX[name] for name in names.split()]))
     assert np.abs(numeric).max() > 0.5
     np.testing.assert_allclose(analytic, numeric, atol=2e-3 * np.abs(numeric).max())
 
 
 @HOLDS
 def test_points_on_the_skin_move_about_as_their_bones_do(model: BodyModel, held: tuple[int, ...]) -> None:
-    analytic, numeric = slopes(model, held, KEYPOINTS, "image")
+    analytic, numeric = slopes(model, held, KEYPOINTS)
     np.testing.assert_allclose(analytic, numeric, atol=0.03 * np.abs(numeric).max())
 
 
@@ -153,7 +143,7 @@ def test_a_turned_person_is_pulled_back(model: BodyModel) -> None:
 def test_nothing_seen_changes_nothing(model: BodyModel) -> None:
     placed, shape = people()
     targets = seen_of(model, turned(placed, 0.3), shape)
-    blind = replace(targets, weight=0 * targets.weight, edge_weight=0 * targets.edge_weight)
+    blind = replace(targets, weight=0 * targets.weight)
     after = refine(model, placed, shape, CAMERA, blind)
     np.testing.assert_allclose(after.pose, placed.pose, atol=1e-6)
     np.testing.assert_allclose(after.transl, placed.transl, atol=1e-9)
@@ -197,7 +187,7 @@ def test_people_are_independent(model: BodyModel) -> None:
     targets, start = seen_of(model, truth, shape), turned(truth, 0.15)
     together = refine(model, start, shape, CAMERA, targets)
     order = np.array([2, 0, 1])
-    rows = {n: getattr(targets, n)[order] for n in ("points_px", "weight", "directions", "edge_weight", "size_px")}
+    rows = {n: getattr(targets, n)[order] for n in ("points_px", "weight", "size_px")}
     shuffled = PartParameters(*(value if value is None else value[order] for value in vars(shape).values()))
     again = refine(model, Located(start.pose[order], start.transl[order]), shuffled, CAMERA, replace(targets, **rows))
     np.testing.assert_allclose(again.pose, together.pose[order], atol=1e-6)
@@ -210,7 +200,6 @@ def test_rotations_stay_rotations_even_with_wild_targets(model: BodyModel) -> No
     wild = replace(
         targets,
         points_px=targets.points_px + np.random.default_rng(3).normal(0, 200, targets.points_px.shape),
-        directions=-targets.directions,
     )
     after = refine(model, placed, shape, CAMERA, wild)
     assert np.isfinite(after.transl).all()

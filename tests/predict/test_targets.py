@@ -14,7 +14,7 @@ from openexpose.geometry.rotation import rotvec_to_matrix
 from openexpose.people import zero_pose
 from openexpose.predict.bundle import Seen
 from openexpose.predict.collect import Answer
-from openexpose.predict.landmarks import CORRESPONDENCES, EDGES
+from openexpose.predict.landmarks import CORRESPONDENCES
 from openexpose.predict.merge import FullCamera
 from openexpose.predict.parts import FACE, HAND, PartParameters
 from openexpose.predict.targets import Targets, pose_targets, with_part
@@ -71,42 +71,29 @@ def part_answer(points: np.ndarray, name: str) -> Answer:
 
 @pytest.fixture
 def targets(points: np.ndarray) -> Targets:
-    return pose_targets(crops(), look(points, crops(), "body"), CAMERA)
+    return pose_targets(crops(), look(points, crops(), "body"))
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_perfect_trunk_gives_the_persons_projection_and_bones(points: np.ndarray, turned: bool) -> None:
+def test_a_perfect_trunk_gives_the_persons_projection(points: np.ndarray, turned: bool) -> None:
     crop = crops(turned)
-    targets = pose_targets(crop, look(points, crop, "body"), CAMERA)
+    targets = pose_targets(crop, look(points, crop, "body"))
     seen = points[:, targets.keypoints]
     np.testing.assert_allclose(targets.points_px, project(seen), atol=1e-3)
-    a, b = targets.edges.T
-    bones = seen[:, b] - seen[:, a]
-    expected = bones / np.linalg.norm(bones, axis=-1, keepdims=True)
-    np.testing.assert_allclose(targets.directions, expected, atol=1e-4)
     np.testing.assert_allclose(targets.size_px, np.ptp(project(seen), axis=1).max(-1), rtol=1e-4)
     assert (targets.sigma > 0).all() and targets.sigma.shape == targets.keypoints.shape
-    assert [tuple(edge) for edge in targets.edges] == list(EDGES["body"])
 
 
 def test_trust_is_visibility_times_presence(points: np.ndarray, targets: Targets) -> None:
     seen = look(points, crops(), "body")
     landmark = CORRESPONDENCES["body"][0]
     np.testing.assert_allclose(targets.weight, seen.visibility[:, landmark] * seen.presence[:, None])
-    a, b = targets.edges.T
-    np.testing.assert_allclose(targets.edge_weight, np.minimum(targets.weight[:, a], targets.weight[:, b]))
-
-
-def test_without_world_points_no_direction_counts(points: np.ndarray) -> None:
-    targets = pose_targets(crops(), replace(look(points, crops(), "body"), world=None), CAMERA)
-    assert (targets.edge_weight == 0).all() and np.isfinite(targets.directions).all()
-    assert (targets.weight > 0).all()
 
 
 def test_one_persons_targets_are_a_row(targets: Targets) -> None:
     one = targets.of(1)
     for name, value in vars(targets).items():
-        shared = name in ("keypoints", "sigma", "edges")
+        shared = name in ("keypoints", "sigma")
         np.testing.assert_array_equal(getattr(one, name), value if shared else value[1])
 
 
@@ -142,12 +129,7 @@ def test_a_part_replaces_only_what_the_pose_trunk_saw_of_it(points: np.ndarray, 
     assert part.any() and not part.all()
     assert (after.weight[use][:, :old][:, part] == 0).all()
     np.testing.assert_array_equal(after.weight[use][:, :old][:, ~part], targets.weight[use][:, ~part])
-    edge = part[targets.edges].any(1)
-    assert (after.edge_weight[use][:, edge] == 0).all()
-    np.testing.assert_array_equal(after.edge_weight[:, ~edge], targets.edge_weight[:, ~edge])
     np.testing.assert_array_equal(after.weight[1, :old], targets.weight[1])
-    np.testing.assert_array_equal(after.edge_weight[1], targets.edge_weight[1])
     assert (after.weight[1, old:] == 0).all()
     np.testing.assert_array_equal(after.points_px[:, :old], targets.points_px)
-    np.testing.assert_array_equal(after.directions, targets.directions)
     np.testing.assert_array_equal(after.size_px, targets.size_px)

@@ -197,7 +197,7 @@ class Predictor:
         with watch.stage("merge"):
             placed = locate_part(self.body_model, runner.spec, body, crop, camera)
         if refinement:
-            targets = pose_targets(crop, seen, camera)
+            targets = pose_targets(crop, seen)
             with watch.stage("refine"):
                 placed = refine(self.body_model, placed, body, camera, targets)
         answers: dict[str, Answer] = {}

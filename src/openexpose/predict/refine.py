@@ -2,10 +2,9 @@
 
 A regressor's answer is loose in the picture; the landmarks that its own trunk saw are tighter. Unknowns are small
 rotations of the body's joints about the camera's axes and the translation. Residuals are landmark distances in the
-picture, bone directions against the trunk's world points, and the departure from the regressor's answer, which holds
-what the picture does not show. Hinges (knees, elbows) give way about their axis only. Head and wrists whose absolute
-rotation a hand or face network has settled keep it and only move along. Goes beyond the paper, whose conclusion
-proposes the network's answer as the start of a fit.
+picture and the departure from the regressor's answer, which holds what the picture does not show. Hinges (knees,
+elbows) give way about their axis only. Head and wrists whose absolute rotation a hand or face network has settled keep
+it and only move along. Goes beyond the paper, whose conclusion proposes the network's answer as the start of a fit.
 """
 
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ ITERATIONS = 6
 HELD_JOINTS = tuple(INDEX[name] for name in ("head", "left_wrist", "right_wrist"))
 """Joints whose absolute rotation a hand or face network may have settled."""
 
-_SIGMA_DIRECTION = 0.5
-"""Trust in a world point's bone direction, radians."""
 _SIGMA_DEPTH = 0.1
 """Freedom of the person's distance, as a share of it."""
 _OUTLIER = 4.0
@@ -109,7 +106,6 @@ def _refine_one(
         moves = _moves(points, joints, seen.keypoints, body.held)
         blocks = (
             _image_rows(points, moves, camera, seen),
-            _direction_rows(points, moves, seen),
             _prior_rows(rotations, moved, transl, start),
         )
         error, slope = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -148,19 +144,6 @@ def _image_rows(points: Array, moves: Array, camera: FullCamera, seen: Targets) 
     robust = 1.0 / (1.0 + (error**2).sum(1) / _OUTLIER**2)
     factor = (seen.weight * robust)[:, None]
     return (error * factor).ravel(), (slope * factor[..., None]).reshape(error.size, -1)
-
-
-def _direction_rows(points: Array, moves: Array, seen: Targets) -> tuple[Array, Array]:
-    """Bone direction minus target direction [3e], and its derivative [3e, n]."""
-    a, b = seen.edges.T
-    bone = points[b] - points[a]
-    length = np.maximum(np.linalg.norm(bone, axis=1), 1e-4)[:, None]
-    direction = bone / length
-    across = (np.eye(3) - direction[:, :, None] * direction[:, None]) / length[..., None]
-    factor = (seen.edge_weight / _SIGMA_DIRECTION)[:, None]
-    error = (direction - seen.directions) * factor
-    slope = across @ (moves[b] - moves[a]) * factor[..., None]
-    return error.ravel(), slope.reshape(error.size, -1)
 
 
 def _prior_rows(rotations: Array, moved: Float[Array, "j 3"], transl: Array, start: Array) -> tuple[Array, Array]:

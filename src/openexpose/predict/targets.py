@@ -9,8 +9,7 @@ from openexpose.body.keypoints import KEYPOINT_NAMES, LEFT_HAND21, PARTS
 from openexpose.geometry.boxes import Crop
 from openexpose.predict.bundle import Seen
 from openexpose.predict.collect import Answer
-from openexpose.predict.landmarks import CORRESPONDENCES, EDGES
-from openexpose.predict.merge import FullCamera
+from openexpose.predict.landmarks import CORRESPONDENCES
 
 Array = np.ndarray
 
@@ -36,12 +35,6 @@ class Targets:
     """Trust 0..1: visibility."""
     sigma: Float[Array, "k"]
     """Standard deviation of the targets, as a share of the person's size in the picture."""
-    edges: Int[Array, "e 2"]
-    """Pairs of positions in ``keypoints`` whose 3D direction is known."""
-    directions: Float[Array, "p e 3"]
-    """Those directions in the full camera's frame, unit vectors."""
-    edge_weight: Float[Array, "p e"]
-    """Trust in them, 0..1."""
     size_px: Float[Array, "p"]
     """Extent of each person in the picture, pixels: the unit of ``sigma``."""
 
@@ -51,21 +44,14 @@ class Targets:
             self,
             points_px=self.points_px[person],
             weight=self.weight[person],
-            directions=self.directions[person],
-            edge_weight=self.edge_weight[person],
             size_px=self.size_px[person],
         )
 
 
-def pose_targets(crop: Crop, seen: Seen, camera: FullCamera) -> Targets:
-    """What the pose trunk saw, as targets: its landmarks, and the bone directions of its world points."""
+def pose_targets(crop: Crop, seen: Seen) -> Targets:
+    """What the pose trunk saw, as targets: its landmarks."""
     landmark, keypoint = (np.array(column) for column in CORRESPONDENCES["body"])
-    edges = np.array(EDGES["body"])
-    view = camera.view(crop)
     trust = seen.visibility[:, landmark] * seen.presence[:, None]
-    world = np.zeros((*trust.shape, 3)) if seen.world is None else seen.world[:, landmark].astype(float)
-    bones = (world[:, edges[:, 1]] - world[:, edges[:, 0]]) @ np.swapaxes(view, -1, -2)
-    length = np.linalg.norm(bones, axis=-1, keepdims=True)
     points = crop.to_image(seen.landmarks[:, landmark, :2].astype(float))
     names = [KEYPOINT_NAMES[k].removeprefix("left_").removeprefix("right_") for k in keypoint]
     return Targets(
@@ -73,9 +59,6 @@ def pose_targets(crop: Crop, seen: Seen, camera: FullCamera) -> Targets:
         points_px=points,
         weight=trust,
         sigma=np.array([_SIGMA_2D.get(name, _SIGMA_2D_ELSE) for name in names]),
-        edges=edges,
-        directions=bones / np.maximum(length, 1e-6),
-        edge_weight=np.minimum(trust[:, edges[:, 0]], trust[:, edges[:, 1]]) * (length[..., 0] > 1e-6),
         size_px=np.maximum(np.ptp(points, axis=1).max(-1), 8.0),
     )
 
@@ -91,7 +74,6 @@ def with_part(targets: Targets, name: str, answer: Answer) -> Targets:
     use = answer.used
     part = PARTS["head" if name == "face" else name]
     weight = np.where(use[:, None] & np.isin(targets.keypoints, part), 0.0, targets.weight)
-    edge_parts = np.isin(targets.keypoints[targets.edges], part).any(1)
     landmark, keypoint = (np.array(column) for column in CORRESPONDENCES["face" if name == "face" else "hand"])
     if name == "left_hand":
         keypoint = LEFT_HAND21
@@ -104,5 +86,4 @@ def with_part(targets: Targets, name: str, answer: Answer) -> Targets:
         points_px=np.concatenate([targets.points_px, points], 1),
         weight=np.concatenate([weight, trust], 1),
         sigma=np.concatenate([targets.sigma, np.full(len(rows), _SIGMA_PART[name])]),
-        edge_weight=np.where(use[:, None] & edge_parts, 0.0, targets.edge_weight),
     )
