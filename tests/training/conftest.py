@@ -33,7 +33,7 @@ def make_shard() -> MakeShard:
     """``make_shard(folder, part, count=8, seed=0, side=8)``: writes a shard as `openexpose synth` does."""
 
     def make(folder: Path, part: str, count: int = 8, seed: int = 0, side: int = 8) -> Path:
-        kind = evidence.KINDS[part]
+        kind = evidence.KINDS[part][0]
         photos = make_photos(kind, count, seed=seed, size=(side, side), distance_m=_FAR_M)
         return write_shard(folder / f"{kind}-{seed}-00000.tar", Origin(kind, seed, 0, body_digest(free_body())), photos)
 

@@ -1,6 +1,7 @@
 """Evidence: what the trunk says about a shard's pictures at its second look, kept as long as pictures and trunk stay
 the same."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from openexpose.errors import InputError
 from openexpose.image.crop import sample_crop
 from openexpose.nets.trunk_file import read_trunk
 from openexpose.predict.bundle import default_bundle, open_session
+from openexpose.predict.pipeline import Predictor
 from openexpose.synth.dataset import SynthJob, synth
 from openexpose.synth.shard_files import Origin, write_shard
 from openexpose.synth.shards import Shards, load_shards
+from openexpose.synth.testset_v2 import TEST_SEED
 from openexpose.training import evidence
 from openexpose.training.evidence import (
     KINDS,
@@ -31,6 +34,7 @@ from openexpose.training.evidence import (
     load_map,
     map_path,
     network_input,
+    people_shown,
     trunk_picture,
 )
 
@@ -169,7 +173,7 @@ def test_a_trunk_looks_again_at_the_crop_that_it_asks_for(tmp_path: Path, batch:
 
 @pytest.mark.parametrize(("part", "side"), [("body", 256), ("hand", 224), ("face", 192)])
 def test_packaged_trunks_tell_what_they_see_in_their_crops(tmp_path: Path, part: str, side: int) -> None:
-    (shard,) = synth(SynthJob(KINDS[part], count=4, seed=5, shard_size=4), tmp_path)
+    (shard,) = synth(SynthJob(KINDS[part][0], count=4, seed=5, shard_size=4), tmp_path)
     cache_evidence(tmp_path, part, batch=3)
     sight, shards = load_evidence(shard), load_shards([shard])
     again = sight.crop.side_px != 256
@@ -360,10 +364,52 @@ def test_only_the_parts_shards_are_looked_at(make_shard, trunk: Path, tmp_path: 
 
 
 def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="without body shards"):
+    with pytest.raises(InputError, match="without body or people shards"):
         cache_evidence(tmp_path, "body")
     shard = make_shard(tmp_path, "hand", 2)
     with pytest.raises(InputError, match=r"hand_trunk\.onnx"):
         cache_evidence(tmp_path, "hand", bundle=tmp_path)
     with pytest.raises(InputError, match="without evidence"):
         load_evidence(shard)
+
+
+def scene_shard(folder: Path, count: int = 2, seed: int = 0, first: int = 0, people: int = 2) -> Path:
+    """Scenes of noise."""
+    photos = make_photos("people", count, first, seed=seed, size=(420, 360), people=people, distance_m=4.0)
+    return write_shard(folder / f"people-{seed}-00000.tar", Origin("people", seed, first, "made by a test"), photos)
+
+
+def test_people_in_scenes_are_seen_as_prediction_sees_them(tmp_path: Path) -> None:
+    shard = scene_shard(tmp_path)
+    assert cache_evidence(tmp_path, "body") == 1 and cache_evidence(tmp_path, "body") == 0
+    shards, sight, predictor = load_shards([shard]), load_evidence(shard), Predictor.load(threads=1)
+    boxes, (people, pictures) = shards.labels["box_xyxy_px"].astype(float), people_shown(load_shards([shard]))
+    assert len(sight.seen.feature) == len(people) > 2, "of each picture at least one, of one both"
+    for k in (0, 1):
+        rows = np.flatnonzero(pictures == k)
+        predictor(shards.image(k), boxes=boxes[people[rows]], attention=False)
+        expected = predictor._looked["body"]
+        for name in ("centre_px", "side_px", "angle_rad"):
+            np.testing.assert_allclose(getattr(sight.crop, name)[rows], getattr(expected.crop, name), atol=1e-3)
+        np.testing.assert_allclose(sight.seen.landmarks[rows], expected.seen.landmarks, atol=2e-3)
+        frozen = sight.seen.feature.shape[1]
+        np.testing.assert_allclose(sight.seen.feature[rows], expected.seen.feature[:, :frozen], atol=2e-2)
+
+
+def test_scenes_that_are_held_out_or_show_nobody_are_not_looked_at(tmp_path: Path) -> None:
+    shards = load_shards([scene_shard(tmp_path, 3, first=8, people=1)])
+    assert people_shown(shards)[1].tolist() == [0, 2], "the tenth picture is held out"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    nobody = scene_shard(alone, 1, seed=3, first=9)
+    with pytest.raises(InputError, match="without body or people shards"):
+        find_shards(alone, "body")
+    somebody = scene_shard(alone, 1, seed=4)
+    assert find_shards(alone, "body") == [somebody] and nobody.is_file()
+
+
+def test_nobody_trains_on_the_test_set(tmp_path: Path) -> None:
+    shard = scene_shard(tmp_path, 1)
+    shutil.copy(shard, tmp_path / f"people-{TEST_SEED}-00000.tar")
+    with pytest.raises(InputError, match="the frozen test set"):
+        find_shards(tmp_path, "body")

@@ -23,7 +23,7 @@ from openexpose.synth.dataset import SynthJob, synth
 from openexpose.synth.photo import HIDDEN, Photo
 from openexpose.synth.shard_files import Origin, write_shard
 from openexpose.synth.shards import Shards, load_shards
-from openexpose.training.evidence import KINDS, map_path
+from openexpose.training.evidence import KINDS, map_path, people_shown
 from openexpose.training.head_errors import posed_points
 from openexpose.training.heads import _vector
 from openexpose.training.targets import PartData, load_data, part_labels
@@ -75,14 +75,14 @@ def test_shapes_and_order(folder: Path, part: str) -> None:
     assert data.target.pose.shape == (11, 55, 3, 3) and data.target.expression.shape == (11, 20)
     tensors = [*vars(data.seen).values(), *vars(data.target).values()]
     assert all(len(value) == 11 and value.dtype == torch.float32 for value in tensors if value is not None)
-    shards = load_shards([folder / f"{KINDS[part]}-{seed}-00000.tar" for seed in (0, 1)])
+    shards = load_shards([folder / f"{KINDS[part][0]}-{seed}-00000.tar" for seed in (0, 1)])
     np.testing.assert_allclose(data.target.betas, shards.labels["betas"], atol=1e-6)
 
 
 @PARTS
 def test_labels_lie_in_the_slots_of_the_part(folder: Path, part: str) -> None:
     pose = load_data([folder], SPECS[part]).target.pose[:8].numpy()
-    shards = load_shards([folder / f"{KINDS[part]}-0-00000.tar"])
+    shards = load_shards([folder / f"{KINDS[part][0]}-0-00000.tar"])
     body = shards.labels["pose"], shards.labels["betas"], shards.labels["expression"]
     turned, _ = joint_transforms(load_body_model(), *body)
     for row in range(8):
@@ -127,7 +127,7 @@ def test_targets_of_hands_are_those_of_the_mirrored_picture(tmp_path: Path, crop
 
 @PARTS
 def test_of_whole_pictures_labels_are_those_of_the_picture(tmp_path: Path, part: str) -> None:
-    shards, spec = near_shards(tmp_path, KINDS[part]), SPECS[part]
+    shards, spec = near_shards(tmp_path, KINDS[part][0]), SPECS[part]
     labels, rows = part_labels(shards, part, whole(shards)), [k for k in spec.keypoints if part != "face" or k < 127]
     for k in range(len(shards)):
         left = shards.focus[k] == "left_hand"
@@ -142,7 +142,7 @@ def test_of_whole_pictures_labels_are_those_of_the_picture(tmp_path: Path, part:
 def test_a_camera_that_looks_at_the_crop_sees_the_labels_where_they_are(tmp_path: Path, part: str) -> None:
     """Points in the frame of a pinhole camera turned to the crop's middle: where its rays meet the picture, the crop
     has the points' projections."""
-    shards = near_shards(tmp_path, KINDS[part])
+    shards = near_shards(tmp_path, KINDS[part][0])
     crop, focal = anywhere(shards), shards.focal_px
     labels = part_labels(shards, part, crop)
     for k in range(len(shards)):
@@ -156,6 +156,27 @@ def test_a_camera_that_looks_at_the_crop_sees_the_labels_where_they_are(tmp_path
         middle = crop[k].from_image(focal[k] * view[None, :2, 2] / view[2, 2] + 32)
         np.testing.assert_allclose(middle, 0.0, atol=1e-9)
     assert (np.abs(crop.centre_px - 32) / focal[:, None]).max() > 0.1, "some look aside"
+
+
+def test_people_in_scenes_have_labels_in_the_frames_of_their_crops(tmp_path: Path) -> None:
+    photos = make_photos("people", 3, size=(420, 360), people=2)
+    shards = load_shards([write_shard(tmp_path / "a.tar", Origin("people", 0, 0, "made by a test"), photos)])
+    people, pictures = people_shown(shards)
+    rng, focal, middle = np.random.default_rng(0), shards.focal_px[pictures], np.array([210.0, 180.0])
+    assert len(people) > 3
+    box = shards.labels["box_xyxy_px"][people].astype(float)
+    side = (box[:, 2:] - box[:, :2]).max(1)
+    crop = Crop((box[:, :2] + box[:, 2:]) / 2, side * rng.uniform(0.8, 1.5, len(box)), rng.uniform(-3, 3, len(box)))
+    labels = part_labels(shards, "body", crop)
+    for k, row in enumerate(people.tolist()):
+        view = camera_at((crop.centre_px[k] - middle) / focal[k], crop.angle_rad[k])
+        points = labels["points"][k] @ view.T + shards.labels["keypoints_m"][row, 0]
+        np.testing.assert_allclose(points, shards.labels["keypoints_m"][row], atol=1e-5)
+        np.testing.assert_allclose(view @ labels["pose"][k, 0], shards.labels["pose"][row, 0], atol=1e-5)
+        np.testing.assert_allclose(labels["pose"][k, 1:], shards.labels["pose"][row, 1:], atol=1e-6)
+        pixels = crop[k].to_image(labels["projected"][k])
+        np.testing.assert_allclose(pixels, shards.labels["keypoints_px"][row], atol=1e-2)
+        np.testing.assert_array_equal(labels["visible"][k], shards.labels["visibility"][row] != HIDDEN)
 
 
 def camera_at(ray_xy: np.ndarray, angle_rad: float) -> np.ndarray:
@@ -217,7 +238,7 @@ def test_and_so_has_that_of_rendered_crops(
     make_evidence, tmp_path: Path, layer: BodyLayer, part: str, main: slice, close_m: float
 ) -> None:
     """Up to that, up to the face's contour, which is chosen in the picture's frame, and up to perspective."""
-    for path in synth(SynthJob(KINDS[part], count=4, seed=3, shard_size=4), tmp_path):
+    for path in synth(SynthJob(KINDS[part][0], count=4, seed=3, shard_size=4), tmp_path):
         make_evidence(path, part, anywhere(load_shards([path])))
     data = load_data([tmp_path], SPECS[part])
     points, projected = decoded_truth(data, part, layer)

@@ -208,16 +208,31 @@ def _people(folder: Path, kind: str, split: str, digest: str) -> Iterator[_Shown
         if shard.files[0].origin.seed == TEST_SEED:
             fix = "Measure on it: openexpose evaluate --protocol renders."
             raise InputError(f"'{path}' of {NAME}, the frozen test set", "pictures to train on", fix)
-        held_out = shard.numbers % HELD_OUT == HELD_OUT - 1
-        wanted = held_out | ~held_out if split == "all" else held_out == (split == "val")
-        large = _large_enough(shard)
-        for picture in np.flatnonzero(wanted).tolist():
-            first, last = shard.starts[picture : picture + 2].tolist()
-            rows = [k for k in range(first, last) if large[k]] if kind == "people" else list(range(first, last))[:1]
-            jpeg = shard.file(picture) if rows else b""
-            for row in rows:
-                name = f"{shard.name(picture)}-{row - first}" if kind == "people" else shard.name(picture)
-                yield _Shown(name, shard, picture, row, jpeg)
+        jpeg, last = b"", -1
+        for row, picture in zip(*(places.tolist() for places in who_teaches(shard, split)), strict=True):
+            if picture != last:
+                jpeg, last = shard.file(picture), picture
+            number = f"-{row - shard.starts[picture]}" if kind == "people" else ""
+            yield _Shown(shard.name(picture) + number, shard, picture, row, jpeg)
+
+
+def who_teaches(shard: Shards, split: str) -> tuple[Int[Array, "m"], Int[Array, "m"]]:
+    """People of a split that teach something, and the pictures they are in.
+
+    Args:
+        shard: pictures of one kind.
+        split: as in :func:`read_synthetic`.
+
+    Returns:
+        Rows of the shard's labels, of close-ups one a picture; numbers of pictures in the shard.
+    """
+    held_out = shard.numbers % HELD_OUT == HELD_OUT - 1
+    wanted = held_out | ~held_out if split == "all" else held_out == (split == "val")
+    picture = np.repeat(np.arange(len(shard)), np.diff(shard.starts))
+    row = np.arange(len(picture))
+    teaches = _large_enough(shard) if shard.kind == "people" else row == shard.starts[picture]
+    rows = np.flatnonzero(wanted[picture] & teaches)
+    return rows, picture[rows]
 
 
 def _large_enough(shard: Shards) -> Array:

@@ -246,14 +246,12 @@ class Seen:
 
 
 @dataclass
-class PartRunner:
-    """The exported trunk and head of one part."""
+class TrunkRunner:
+    """The exported trunk of one part."""
 
     spec: PartSpec
     config: PartConfig
-    mean: Float[Array, "size"]
     trunk: ort.InferenceSession
-    head: ort.InferenceSession
 
     def look(self, images: Float[Array, "n 3 s s"]) -> Seen:
         """Run the trunk on crops, RGB 0..1."""
@@ -271,6 +269,14 @@ class PartRunner:
     def has_landmarks(self) -> bool:
         """Whether the trunk tells landmarks: what looks, gates and the refinement go by."""
         return any(output.name == "landmarks" for output in self.trunk.get_outputs())
+
+
+@dataclass
+class PartRunner(TrunkRunner):
+    """The exported trunk and head of one part."""
+
+    mean: Float[Array, "size"]
+    head: ort.InferenceSession
 
     def regress(self, seen: Seen, start: Float[Array, "n size"]) -> Float[Array, "n size"]:
         """Run the iterative regressor from start vectors."""
@@ -309,8 +315,8 @@ def open_parts(folder: Path, config: BundleConfig, threads: int, device: str) ->
         name: PartRunner(
             config.specs[name],
             part,
-            means[name],
             open_session(config.file(folder, f"{name}_trunk.onnx"), threads, device),
+            means[name],
             open_session(config.file(folder, f"{name}_head.onnx"), threads, device),
         )
         for name, part in config.parts.items()

@@ -4,14 +4,14 @@ A trunk wants crops of its own making: upright, centred, not too tight. The firs
 tell the next.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from openexpose.geometry.boxes import Crop, crop_from_boxes
 from openexpose.image.crop import SAMPLINGS, sample_crop
-from openexpose.predict.bundle import PartRunner, Seen, Stopwatch
+from openexpose.predict.bundle import Seen, Stopwatch, TrunkRunner
 from openexpose.predict.landmarks import TRUNK_CROPS, agreement, cut_off, overlap
 
 Array = np.ndarray
@@ -52,15 +52,15 @@ class Looker:
     """A part's trunk before one picture.
 
     Attributes:
-        runner: the part.
+        runner: the part's trunk.
         pixels: RGB picture.
         watch: where the time is written down.
         alone: somebody says which part this is: the trunk's opinion on the side of a hand does not count.
     """
 
-    runner: PartRunner
+    runner: TrunkRunner
     pixels: UInt8[Array, "h w 3"]
-    watch: Stopwatch
+    watch: Stopwatch = field(default_factory=Stopwatch)
     alone: bool = False
 
     def look(self, crop: Crop) -> Sight:

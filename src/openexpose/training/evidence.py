@@ -1,7 +1,8 @@
-"""What the frozen trunks see in rendered close-ups, computed once and kept beside the shards.
+"""What the frozen trunks see in rendered pictures, computed once and kept beside the shards.
 
 As in prediction, a trunk looks at a close-up and then at the crop that its own landmarks ask for: it wants people and
-hands upright and of one size. What it saw there is the evidence; labels go to that crop's frame.
+hands upright and of one size. What it saw there is the evidence; labels go to that crop's frame. The body's also looks
+at the people of whole scenes (``people`` shards), in all ways in which prediction looks at people in boxes.
 
 <shard>.evidence.npz          the trunk's outputs, their crops, what they were made from, and which maps were kept
 <shard>.evidence-full.npz     the same of the fast bundle's body trunk
@@ -11,7 +12,7 @@ hands upright and of one size. What it saw there is the evidence; labels go to t
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,23 +22,33 @@ from typing import IO
 import cv2
 import numpy as np
 import onnxruntime as ort
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from openexpose.data.synthetic import shards_in
+from openexpose.data.synthetic import holds_test_set, shards_in, who_teaches
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop
 from openexpose.image.crop import sample_crop
 from openexpose.nets.trunk_file import read_trunk, with_outputs
-from openexpose.predict.bundle import Seen, open_session, packaged_trunk
-from openexpose.predict.looks import Sight, chosen, next_crop, still_there
+from openexpose.predict.bundle import (
+    BundleConfig,
+    Seen,
+    TrunkRunner,
+    default_bundle,
+    fast_bundle,
+    open_session,
+    packaged_trunk,
+)
+from openexpose.predict.looks import Looker, Sight, chosen, look_at_people, next_crop, still_there
+from openexpose.predict.parts import SPECS
 from openexpose.synth.shard_files import open_shard, opened, read_arrays
 from openexpose.synth.shards import Shards, load_shards
 
 Array = np.ndarray
 
-KINDS = {"body": "body", "hand": "hands", "face": "faces"}
-"""The kind of shard that each part learns from."""
+KINDS = {"body": ("body", "people"), "hand": ("hands",), "face": ("faces",)}
+"""The kinds of shards that each part learns from."""
 FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
+_UNUSED = ("handedness",)
 _EXPECTED = "evidence of the frozen trunk beside every shard"
 _FIX = "Delete it: `openexpose train` computes it again."
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -46,15 +57,27 @@ _NEEDED = ("made_from", "feature", "landmarks", "visibility", "presence", *_CROP
 
 
 def find_shards(folder: Path, part: str) -> list[Path]:
-    """The shards of a part in a folder, by name.
+    """The shards of a part in a folder, by kind and name; without scenes in which nobody is learnt from.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or they are of a test set.
     """
-    paths = shards_in(folder, KINDS[part])
+    paths = [path for kind in KINDS[part] for path in shards_in(folder, kind) if kind != "people" or _is_shown(path)]
     if not paths:
-        raise InputError(f"'{folder}' without {KINDS[part]} shards", "a folder made by `openexpose synth`")
+        raise InputError(f"'{folder}' without {' or '.join(KINDS[part])} shards", "a folder made by `openexpose synth`")
+    if holds_test_set(folder):
+        raise InputError(f"the frozen test set in '{folder}'", "pictures to train on", "Measure on it.")
     return paths
+
+
+def _is_shown(path: Path) -> bool:
+    return len(people_shown(load_shards([path]))[0]) > 0
+
+
+def people_shown(shards: Shards) -> tuple[Int[Array, "m"], Int[Array, "m"]]:
+    """People that are learnt from, and their pictures, as :func:`who_teaches` tells them: those of all close-ups, of
+    scenes only of the split ``train``."""
+    return who_teaches(shards, "train" if shards.kind == "people" else "all")
 
 
 def evidence_path(shard: Path, trunk: str | None = None) -> Path:
@@ -102,8 +125,11 @@ def cache_evidence(
         if _is_fresh(path, place, made_from, maps):
             continue
         shard, beside = load_shards([path]), f".{os.getpid()}.part"
+        looks = (
+            _of_scenes(session, shard, trunk) if shard.kind == "people" else _of_closeups(session, part, shard, batch)
+        )
         with _written([map_path(path, name) for name in maps], beside) as files:
-            seen = _look(session, part, shard, dict(zip(maps, files, strict=True)), batch)
+            seen = _gathered(looks, len(people_shown(shard)[0]), dict(zip(maps, files, strict=True)))
         temporary = path.with_suffix(f"{beside}.npz")
         seen |= {"made_from": np.array(made_from), "maps": np.array(maps, "U")}
         np.savez(temporary, **seen)  # type: ignore[arg-type]
@@ -142,29 +168,47 @@ def _written(paths: Sequence[Path], beside: str) -> Iterator[list[IO[bytes]]]:
             place.unlink(missing_ok=True)
 
 
-def _look(
-    session: ort.InferenceSession, part: str, shards: Shards, maps: Mapping[str, IO[bytes]], batch: int
-) -> dict[str, Array]:
-    """The trunk's outputs, first axis = pictures, of which no more than a batch is in memory; maps go into files."""
-    side, found = session.get_inputs()[0].shape[-1], dict[str, Array]()
-    names = [output.name for output in session.get_outputs() if output.name in (*FIELDS, *maps)]
-    left = is_left(shards)
-    for first in range(0, len(shards), batch):
-        rows = range(first, min(first + batch, len(shards)))
-        pictures = [trunk_picture(shards.image(k), None, mirrored=bool(left[k])) for k in rows]
-
-        def run(images: Float[Array, "n 3 s s"]) -> dict[str, Array]:
-            return dict(zip(names, session.run(names, {"image": images}), strict=True))
-
-        for name, value in _followed(run, part, pictures, side).items():
-            shape = (len(shards), *value.shape[1:])
+def _gathered(looks: Iterable[dict[str, Array]], count: int, maps: Mapping[str, IO[bytes]]) -> dict[str, Array]:
+    """What was seen of ``count`` people, first axis = people, of whom no more than a batch is in memory; maps go into
+    files."""
+    found, first = dict[str, Array](), 0
+    for look in looks:
+        rows = slice(first, first := first + len(look["presence"]))
+        for name, value in look.items():
+            shape = (count, *value.shape[1:])
             if name in maps:
                 _append(maps[name], value, shape)
                 continue
             if name not in found:
                 found[name] = np.empty(shape, value.dtype)
-            found[name][rows.start : rows.stop] = value
+            found[name][rows] = value
     return found
+
+
+def _runner(session: ort.InferenceSession) -> Callable[[Float[Array, "n 3 s s"]], dict[str, Array]]:
+    """The trunk: from pictures to all that evidence needs."""
+    names = [output.name for output in session.get_outputs() if output.name not in _UNUSED]
+    return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
+
+
+def _of_closeups(session: ort.InferenceSession, part: str, shards: Shards, batch: int) -> Iterator[dict[str, Array]]:
+    """What the trunk sees of close-ups."""
+    run, side, left = _runner(session), session.get_inputs()[0].shape[-1], is_left(shards)
+    pictures = people_shown(shards)[1].tolist()
+    for first in range(0, len(pictures), batch):
+        some = [trunk_picture(shards.image(k), None, mirrored=bool(left[k])) for k in pictures[first : first + batch]]
+        yield _followed(run, part, some, side)
+
+
+def _of_scenes(session: ort.InferenceSession, shards: Shards, trunk: str | None) -> Iterator[dict[str, Array]]:
+    """What the body's trunk sees of the people in scenes, in the crops in which it last looks at them."""
+    config = BundleConfig.read(fast_bundle() if trunk else default_bundle()).parts["body"]
+    run, runner = _runner(session), TrunkRunner(SPECS["body"], config, session)
+    people, pictures = people_shown(shards)
+    for picture in np.unique(pictures).tolist():
+        pixels, boxes = shards.image(picture), shards.labels["box_xyxy_px"][people[pictures == picture]]
+        crop = look_at_people(Looker(runner, pixels), boxes.astype(float)).crop
+        yield run(np.stack([sample_crop(pixels, crop[k], config.size) for k in range(len(boxes))])) | _told(crop)
 
 
 def _followed(
@@ -182,7 +226,11 @@ def _followed(
             use = still_there(sane, found["presence"], again["presence"])
             found = {name: np.where(use.reshape(-1, *[1] * (v.ndim - 1)), again[name], v) for name, v in found.items()}
             crop = chosen(crop, asked, use)
-    return found | {name: getattr(crop, name) for name in _CROP}
+    return found | _told(crop)
+
+
+def _told(crop: Crop) -> dict[str, Array]:
+    return {name: getattr(crop, name) for name in _CROP}
 
 
 def _append(file: IO[bytes], value: Float[Array, "n c h w"], shape: tuple[int, ...]) -> None:
@@ -263,8 +311,8 @@ def network_input(images: UInt8[Array, "n s s 3"]) -> Float[Array, "n 3 s s"]:
 
 
 def load_evidence(shard: Path, trunk: str | None = None) -> Sight:
-    """The cached evidence of a shard, and the crops, in close-ups as :func:`trunk_picture` makes them (left hands
-    mirrored); ``trunk`` as in :func:`cache_evidence`.
+    """The cached evidence of a shard, and the crops, in pictures as :func:`trunk_picture` makes them (left hands
+    mirrored), of the people of :func:`people_shown`; ``trunk`` as in :func:`cache_evidence`.
 
     Raises:
         InputError: it was not computed yet, or is damaged.

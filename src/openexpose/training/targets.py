@@ -22,7 +22,15 @@ from openexpose.people import zero_pose
 from openexpose.predict.parts import SPECS, PartSpec
 from openexpose.synth.photo import HIDDEN
 from openexpose.synth.shards import Shards, load_shards
-from openexpose.training.evidence import FIELDS, find_shards, is_left, load_evidence, load_map, trunk_picture
+from openexpose.training.evidence import (
+    FIELDS,
+    find_shards,
+    is_left,
+    load_evidence,
+    load_map,
+    people_shown,
+    trunk_picture,
+)
 
 Array = np.ndarray
 
@@ -34,10 +42,10 @@ class PartData:
     seen: TrunkOutput
     target: PartTarget
     origin: Int[Tensor, "n 2"]
-    """Which shard each sample is of, and its row there."""
+    """Which shard each sample is of, and its row among the people that are learnt from."""
     shards: tuple[Path, ...]
     crop: Float[Tensor, "n 4"]
-    """Where the trunk looked: centre, side, angle, in close-ups of which those of left hands are mirrored."""
+    """Where the trunk looked: centre, side, angle, in pictures of which those of left hands are mirrored."""
     maps: tuple[Float[Tensor, "n c h w"], ...] = ()
     """Tensors of the trunk's inside, from which a tuned branch goes; read for a batch by :meth:`with_maps`."""
 
@@ -81,7 +89,9 @@ class PartData:
         origin = self.origin.tolist()
         opened = {shard: load_shards([self.shards[shard]]) for shard in dict(origin)}
         left = {shard: is_left(some) for shard, some in opened.items()}
-        whole = [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in origin]
+        picture = {shard: people_shown(some)[1] for shard, some in opened.items()}
+        places = [(shard, int(picture[shard][row])) for shard, row in origin]
+        whole = [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in places]
         crops = [Crop(row[:2], row[2], row[3]) for row in self.crop.double().numpy()]
         return [sample_crop(picture, crop, side_px) for picture, crop in zip(whole, crops, strict=True)]
 
@@ -100,14 +110,14 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
     crops: list[Tensor] = []
     for number, path in enumerate(paths):
         sight, shards = load_evidence(path, trunk), load_shards([path])
-        cached, crop = sight.seen, sight.crop
-        if len(cached.feature) != len(shards) or not (np.diff(shards.starts) > 0).all():
-            got = f"'{path}' with evidence of other pictures, or pictures of nobody"
-            raise InputError(got, "close-ups and evidence made from them", "Delete the evidence.")
+        cached, crop, count = sight.seen, sight.crop, len(people_shown(shards)[0])
+        if len(cached.feature) != count:
+            got = f"'{path}' with evidence of other pictures"
+            raise InputError(got, "evidence made from these", "Delete the evidence.")
         for name in FIELDS:
             value = getattr(cached, name)
             evidence[name] += [] if value is None else [value.astype(np.float32, copy=False)]
-        rows = torch.arange(len(shards))
+        rows = torch.arange(count)
         origin.append(torch.stack([torch.full_like(rows, number), rows], 1))
         crops.append(torch.from_numpy(np.column_stack([crop.centre_px, crop.side_px, crop.angle_rad])))
         for name, value in part_labels(shards, spec.name, crop).items():
@@ -123,51 +133,51 @@ def _tensor(arrays: list[Array]) -> Tensor:
 
 
 def part_labels(shards: Shards, part: str, crop: Crop) -> dict[str, Array]:
-    """Labels of close-ups of a part by the names of :class:`PartTarget`; left hands as in a mirror.
+    """Labels of the people of :func:`people_shown` by the names of :class:`PartTarget`; left hands as in a mirror.
 
     The frame is that of the crop, whose camera looks at its middle: orientations are absolute there, points count from
     the part's root, the weak-perspective camera is the one that fits them best.
 
     Args:
-        shards: close-ups.
-        part: what they show.
-        crop: one of each, in the close-up, of left hands in the mirrored one.
+        shards: pictures.
+        part: what is learnt from them.
+        crop: one of each person, in the picture, of left hands in the mirrored one.
 
     Raises:
         InputError: a picture shows another part.
     """
-    count = len(shards)
+    people, pictures = people_shown(shards)
+    count = len(people)
     pose, chosen = zero_pose(count).astype(float), list(SPECS[part].keypoints)
     points, spots = np.zeros((count, len(chosen), 3)), np.zeros((count, len(chosen), 2))
     visible = np.zeros((count, len(chosen)), bool)
-    for focus in np.unique(shards.focus).tolist():
-        spec, rows = FOCUSES[focus], np.flatnonzero(shards.focus == focus)
+    focuses, half = shards.focus[pictures], shards.image_size[pictures] / 2
+    focal_px = shards.focal_px[pictures, None]
+    for focus in np.unique(focuses).tolist():
+        spec, rows = FOCUSES[focus], np.flatnonzero(focuses == focus)
         if spec.part != part:
-            raise InputError(f"'{shards.files[0].path}' with a picture of a {focus}", f"close-ups of a {part}")
-        people, slots = shards.starts[rows], np.array(spec.slots)
-        pose[rows, 0] = shards.rotations(spec.root, people)
-        pose[np.ix_(rows, slots)] = shards.labels["pose"][people][:, slots]
-        places = shards.labels["keypoints_m"][people].astype(float)
-        pixels = shards.labels["keypoints_px"][people].astype(float)
-        half = shards.image_size[rows, None] / 2
+            raise InputError(f"'{shards.files[0].path}' with a picture of a {focus}", f"pictures of a {part}")
+        theirs, slots = people[rows], np.array(spec.slots)
+        pose[rows, 0] = shards.rotations(spec.root, theirs)
+        pose[np.ix_(rows, slots)] = shards.labels["pose"][theirs][:, slots]
+        places = shards.labels["keypoints_m"][theirs].astype(float)
+        pixels = shards.labels["keypoints_px"][theirs].astype(float)
         if part == "face":
-            contour = shards.labels["contour_m"][people].astype(float)
+            contour = shards.labels["contour_m"][theirs].astype(float)
             places[:, IBUG68[:CONTOUR]] = contour
             seen = contour[..., :2] / np.maximum(contour[..., 2:], 1e-3)
-            pixels[:, IBUG68[:CONTOUR]] = shards.focal_px[rows, None, None] * seen + half
+            pixels[:, IBUG68[:CONTOUR]] = focal_px[rows, None] * seen + half[rows, None]
         points[rows] = (places - places[:, spec.root, None])[:, spec.keypoints]
-        spots[rows] = (pixels / half - 1)[:, spec.keypoints]
-        visible[rows] = shards.labels["visibility"][people][:, spec.keypoints] != HIDDEN
-    left = is_left(shards)
+        spots[rows] = (pixels / half[rows, None] - 1)[:, spec.keypoints]
+        visible[rows] = shards.labels["visibility"][theirs][:, spec.keypoints] != HIDDEN
+    left = is_left(shards)[pictures]
     pose[left, 0], pose[left, 40:55] = mirror_rotation(pose[left, 0]), mirror_rotation(pose[left, 25:40])
     pose[left, 25:40] = np.eye(3)
     points[left, :, 0] *= -1
     spots[left, :, 0] *= -1
-    half = shards.image_size / 2
-    turned = np.swapaxes(view_rotation(crop, shards.focal_px[:, None], half), -1, -2)
+    turned = np.swapaxes(view_rotation(crop, focal_px, half), -1, -2)
     pose[:, 0], points = turned @ pose[:, 0], points @ np.swapaxes(turned, -1, -2)
     spots = crop.from_image((spots + 1) * half[:, None])
-    people = shards.starts[:-1]
     expression = shards.labels["expression"][people]
     return {
         "pose": pose,
