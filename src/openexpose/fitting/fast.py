@@ -1,0 +1,183 @@
+"""The fast fit: Levenberg-Marquardt on the objective of SMPLify-X with analytic derivatives, many people at once.
+
+Every term of :mod:`openexpose.fitting.objective` is a sum of squared residuals; the robust function of the keypoints
+weighs theirs anew before each step. A step of each person is taken only if it lowers that person's energy.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from openexpose.body.keypoints import INDEX
+from openexpose.body.model import BodyModel
+from openexpose.fitting.capsules import capsules_of, overlaps
+from openexpose.fitting.objective import OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
+from openexpose.fitting.slopes import below, keypoint_slopes
+from openexpose.fitting.state import FREE_JOINTS, State
+from openexpose.geometry.rotation import matrix_to_rotvec
+
+Array = np.ndarray
+Penalty = Callable[[Float[Array, "n 55 3 3"]], tuple[Float[Array, "n m"], Float[Array, "n m j3"], Int[Array, "j"]]]
+"""Residuals of a pose, their derivatives by turns of some joints about their own axes, and these joints."""
+
+_JAW = np.array([INDEX["jaw"]])
+_LONGEST_TURN = 0.6
+"""Of a joint in one step, radians."""
+_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-7, 1e7
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a stage ends: after so many steps, or when the energy falls by less than this share in one."""
+
+    steps: int = 30
+    share: float = 1e-3
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Residuals of n people and their derivatives by some unknowns."""
+
+    error: Float[Array, "n m"]
+    slope: Float[Array, "n m c"]
+    unknowns: Int[Array, "c"]
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of n people in one stage.
+
+    Attributes:
+        model: the body model.
+        aim: what was seen.
+        weights: the stage's.
+        penalties: of the pose (prior, hands, hinges), each with its weight.
+        free: the joints that may turn; shape, expression and place always may.
+    """
+
+    model: BodyModel
+    aim: Aim
+    weights: Weights
+    penalties: tuple[tuple[float, Penalty], ...]
+    free: Int[Array, "j"] = field(default_factory=lambda: FREE_JOINTS)
+
+    def of(self, rows: Array) -> "Energy":
+        """The energy of the people ``rows``."""
+        return replace(self, aim=self.aim[rows])
+
+    def __call__(self, state: State) -> Float[Array, "n"]:
+        """The energy of every person."""
+        seen, weight = self._seen()
+        posed = keypoint_slopes(self.model, state.pose, state.betas, state.expression, seen, FREE_JOINTS[:0])
+        squared = np.square(self.aim.missed(posed.points + state.transl[:, None], seen)).sum(-1)
+        total = (weight**2 * ROBUST_PX**2 * squared / (ROBUST_PX**2 + squared)).sum(1)
+        deep = np.maximum(overlaps(capsules_of(self.model), posed.joints).depth, 0.0) / OVERLAP_M
+        total += self.weights.collision**2 * np.square(deep).sum(1)
+        return total + sum(np.square(rows.error).sum(1) for rows in self._priors(state))
+
+    def equations(self, state: State) -> tuple[Float[Array, "n u u"], Float[Array, "n u"]]:
+        """Gauss-Newton's normal equations: A and b of ``A step = -b``."""
+        size, count = state.layout.size, len(state)
+        matrix, right = np.zeros((count, size, size)), np.zeros((count, size))
+        for rows in (*self._images(state), *self._priors(state)):
+            turned = np.swapaxes(rows.slope, 1, 2)
+            matrix[:, rows.unknowns[:, None], rows.unknowns] += turned @ rows.slope
+            right[:, rows.unknowns] += (turned @ rows.error[..., None])[..., 0]
+        return matrix, right
+
+    def _seen(self) -> tuple[Int[Array, "k"], Float[Array, "n k"]]:
+        """The keypoints that count for somebody, and their weights."""
+        weight = keypoint_weights(self.weights, self.aim.keypoints_px[..., 2])
+        seen = np.flatnonzero(weight.any(0))
+        return seen, weight[:, seen]
+
+    def _images(self, state: State) -> Iterator[_Rows]:
+        """Keypoints in the picture, and capsules that overlap."""
+        (seen, weight), layout = self._seen(), state.layout
+        slopes = keypoint_slopes(self.model, state.pose, state.betas, state.expression, seen, self.free)
+        points = slopes.points + state.transl[:, None]
+        error = self.aim.missed(points, seen)
+        factor = weight * ROBUST_PX**2 / (ROBUST_PX**2 + np.square(error).sum(-1))
+        count, k = error.shape[:2]
+        moves = [slopes.turns.reshape(count, k, 3, -1), slopes.coefficients]
+        moves.append(np.broadcast_to(np.eye(3), (count, k, 3, 3)))
+        slope = self.aim.slope(points, np.concatenate(moves, -1)) * factor[..., None, None]
+        unknowns = np.concatenate([layout.turns(self.free).ravel(), np.arange(layout.betas.start, layout.size)])
+        yield _Rows((error * factor[..., None]).reshape(count, -1), slope.reshape(count, 2 * k, -1), unknowns)
+        if self.weights.collision:
+            yield self._collisions(state, slopes.rotations, slopes.joints)
+
+    def _collisions(self, state: State, rotations: Float[Array, "n 55 3 3"], centres: Float[Array, "n 55 3"]) -> _Rows:
+        capsules = capsules_of(self.model)
+        found = overlaps(capsules, centres)
+        apart = found.points[:, :, 0] - found.points[:, :, 1]
+        normal = apart / np.maximum(np.linalg.norm(apart, axis=-1, keepdims=True), 1e-9)
+        factor = self.weights.collision / OVERLAP_M * (found.depth > 0)
+        slope = np.zeros((*found.depth.shape, len(self.free), 3))
+        for side, sign in ((0, -1.0), (1, 1.0)):
+            hangs = below()[capsules.bones[capsules.pairs[:, side]]][:, self.free]
+            arms = found.points[:, :, side, None] - centres[:, None, self.free]
+            moved = np.cross(arms, sign * normal[:, :, None]) * hangs[..., None]
+            slope += (moved[..., None, :] @ rotations[:, None, self.free])[..., 0, :]
+        slope = slope.reshape(len(slope), -1, 3 * len(self.free)) * factor[..., None]
+        return _Rows(factor * found.depth, slope, state.layout.turns(self.free).ravel())
+
+    def _priors(self, state: State) -> Iterator[_Rows]:
+        layout, weights = state.layout, self.weights
+        for weight, penalty in self.penalties:
+            error, slope, joints = penalty(state.pose)
+            yield _Rows(weight * error, weight * slope, layout.turns(joints).ravel())
+        jaw = np.array(weights.jaw)
+        turned = matrix_to_rotvec(state.pose[:, _JAW[0]])
+        yield _Rows(jaw * turned, np.broadcast_to(np.diag(jaw), (len(state), 3, 3)), layout.turns(_JAW).ravel())
+        for weight, value, where in (
+            (weights.shape, state.betas, layout.betas),
+            (weights.expression, state.expression, layout.expression),
+        ):
+            unit = np.broadcast_to(weight * np.eye(value.shape[1]), (*value.shape, value.shape[1]))
+            yield _Rows(weight * value, unit, np.arange(where.start, where.stop))
+
+
+def descend(energy: Energy, state: State, rule: Rule) -> tuple[State, Float[Array, "n"], Int[Array, "n"]]:
+    """Steps that lower the energy until the rule ends them, for each person.
+
+    Returns:
+        The people, their energies, and how many steps each took.
+    """
+    values, damping = energy(state), np.full(len(state), _FIRST_DAMPING)
+    steps, going = np.zeros(len(state), int), np.ones(len(state), bool)
+    frozen = np.setdiff1d(np.arange(3 * len(FREE_JOINTS)), state.layout.turns(energy.free).ravel())
+    for _ in range(rule.steps):
+        rows = np.flatnonzero(going)
+        if not len(rows):
+            break
+        some, now = energy.of(rows), state[rows]
+        matrix, right = some.equations(now)
+        diagonal = np.einsum("nii->ni", matrix)
+        matrix[:, frozen, frozen] = 1.0
+        diagonal += damping[rows, None] * diagonal + 1e-9
+        step = -np.linalg.solve(matrix, right[..., None])[..., 0]
+        step[:, frozen] = 0.0
+        there = now.moved(_shortened(step))
+        found = some(there)
+        better = found < values[rows]
+        fell = (values[rows] - found) / np.maximum(values[rows], 1e-12)
+        damping[rows] = np.clip(damping[rows] * np.where(better, 0.2, 10.0), _LEAST_DAMPING, _MOST_DAMPING)
+        going[rows] = np.where(better, fell > rule.share, damping[rows] < _MOST_DAMPING)
+        values[rows] = np.where(better, found, values[rows])
+        steps[rows] += 1
+        taken, place = np.zeros(len(state), bool), np.zeros(len(state), int)
+        taken[rows], place[rows] = better, np.arange(len(rows))
+        state = state.where(taken, there[place])
+    return state, values, steps
+
+
+def _shortened(step: Float[Array, "n u"]) -> Float[Array, "n u"]:
+    """Steps in which no joint turns farther than :data:`_LONGEST_TURN`."""
+    count = 3 * len(FREE_JOINTS)
+    turns = step[:, :count].reshape(len(step), -1, 3)
+    length = np.linalg.norm(turns, axis=-1, keepdims=True)
+    short = turns * np.minimum(1.0, _LONGEST_TURN / np.maximum(length, 1e-12))
+    return np.concatenate([short.reshape(len(step), count), step[:, count:]], 1)
