@@ -37,13 +37,11 @@ class Capsules:
 
     Attributes:
         ends: joints at both ends of each segment.
-        bones: the joint that carries each.
         radius: metres.
         pairs: capsules that may not overlap; those that do at rest may.
     """
 
     ends: Int[Array, "c 2"]
-    bones: Int[Array, "c"]
     radius: Float[Array, "c"]
     pairs: Int[Array, "p 2"]
 
@@ -54,8 +52,10 @@ class Overlaps:
 
     depth: Float[Array, "n p"]
     """Positive: they overlap."""
-    points: Float[Array, "n p 2 3"]
-    """Nearest points of both segments."""
+    apart: Float[Array, "n p 3"]
+    """From the second segment's nearest point to the first one's, of unit length."""
+    along: Float[Array, "n p 2"]
+    """How far along each segment, 0 to 1, that point lies."""
 
 
 @lru_cache(maxsize=8)
@@ -66,9 +66,9 @@ def capsules_of(model: BodyModel) -> Capsules:
     owner, joints = model.weights.argmax(1), model.joint_template.astype(float)
     radius = np.array([_radius(model, owner == bone, joints[pair]) for bone, pair in zip(bones, ends, strict=True)])
     pairs = [(a, b) for a in range(len(ends)) for b in range(a) if _distance(int(bones[a]), int(bones[b])) > _APART]
-    capsules = Capsules(ends, bones, radius, np.array(pairs))
+    capsules = Capsules(ends, radius, np.array(pairs))
     apart = overlaps(capsules, joints[None]).depth[0] < 0.0
-    return Capsules(ends, bones, radius, capsules.pairs[apart])
+    return Capsules(ends, radius, capsules.pairs[apart])
 
 
 def _radius(model: BodyModel, skin: Array, ends: Float[Array, "2 3"]) -> float:
@@ -102,18 +102,22 @@ def overlaps(capsules: Capsules, joints: Float[Array, "n 55 3"]) -> Overlaps:
         joints: posed, metres.
     """
     ends = joints[:, capsules.ends[capsules.pairs]]  # n p 2 2 3
-    first, second = ends[:, :, 0], ends[:, :, 1]
-    points = np.stack(_nearest(first[..., 0, :], first[..., 1, :], second[..., 0, :], second[..., 1, :]), -2)
-    apart = np.linalg.norm(points[..., 0, :] - points[..., 1, :], axis=-1)
-    return Overlaps(capsules.radius[capsules.pairs].sum(1) - apart, points)
+    begin, way = ends[..., 0, :], ends[..., 1, :] - ends[..., 0, :]
+    along = _nearest(begin[:, :, 0], way[:, :, 0], begin[:, :, 1], way[:, :, 1])
+    points = begin + along[..., None] * way
+    apart = points[:, :, 0] - points[:, :, 1]
+    distance = np.linalg.norm(apart, axis=-1)
+    unit = apart / np.maximum(distance, 1e-9)[..., None]
+    return Overlaps(capsules.radius[capsules.pairs].sum(1) - distance, unit, along)
 
 
-def _nearest(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array]:
-    """The nearest points of the segments a-b and c-d: those of their lines, clipped, then each other's nearest."""
-    u, v, w = b - a, d - c, a - c
-    uu, vv, uv = (u * u).sum(-1), (v * v).sum(-1), (u * v).sum(-1)
+def _nearest(
+    a: Float[Array, "*n 3"], u: Float[Array, "*n 3"], b: Float[Array, "*n 3"], v: Float[Array, "*n 3"]
+) -> Float[Array, "*n 2"]:
+    """Where on the segments from a along u and from b along v the nearest points lie: those of the lines, clipped, then
+    each other's nearest."""
+    w, uu, vv, uv = a - b, (u * u).sum(-1), (v * v).sum(-1), (u * v).sum(-1)
     flat = uu * vv - uv**2
-    s = np.clip(((uv * (v * w).sum(-1)) - vv * (u * w).sum(-1)) / np.where(flat > 1e-9, flat, np.inf), 0.0, 1.0)
-    t = _along(a + s[..., None] * u - c, v)
-    s = _along(c + t[..., None] * v - a, u)
-    return a + s[..., None] * u, c + t[..., None] * v
+    s = np.clip((uv * (v * w).sum(-1) - vv * (u * w).sum(-1)) / np.where(flat > 1e-9, flat, np.inf), 0.0, 1.0)
+    t = _along(w + s[..., None] * u, v)
+    return np.stack([_along(t[..., None] * v - w, u), t], -1)

@@ -14,9 +14,9 @@ from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
 from openexpose.fitting.capsules import capsules_of, overlaps
 from openexpose.fitting.objective import OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
-from openexpose.fitting.slopes import below, keypoint_slopes
+from openexpose.fitting.slopes import keypoint_slopes
 from openexpose.fitting.state import FREE_JOINTS, State
-from openexpose.geometry.rotation import matrix_to_rotvec
+from openexpose.geometry.rotation import matrix_to_rotvec, right_jacobian
 
 Array = np.ndarray
 Penalty = Callable[[Float[Array, "n 55 3 3"]], tuple[Float[Array, "n m"], Float[Array, "n m j3"], Int[Array, "j"]]]
@@ -87,6 +87,13 @@ class Energy:
             right[:, rows.unknowns] += (turned @ rows.error[..., None])[..., 0]
         return matrix, right
 
+    def gradient(self, state: State) -> Float[Array, "n u"]:
+        """Derivative of the energy by every unknown."""
+        right = np.zeros((len(state), state.layout.size))
+        for rows in (*self._images(state), *self._priors(state)):
+            right[:, rows.unknowns] += (np.swapaxes(rows.slope, 1, 2) @ rows.error[..., None])[..., 0]
+        return 2.0 * right
+
     def _seen(self) -> tuple[Int[Array, "k"], Float[Array, "n k"]]:
         """The keypoints that count for somebody, and their weights."""
         weight = keypoint_weights(self.weights, self.aim.keypoints_px[..., 2])
@@ -107,22 +114,21 @@ class Energy:
         unknowns = np.concatenate([layout.turns(self.free).ravel(), np.arange(layout.betas.start, layout.size)])
         yield _Rows((error * factor[..., None]).reshape(count, -1), slope.reshape(count, 2 * k, -1), unknowns)
         if self.weights.collision:
-            yield self._collisions(state, slopes.rotations, slopes.joints)
+            yield self._collisions(state)
 
-    def _collisions(self, state: State, rotations: Float[Array, "n 55 3 3"], centres: Float[Array, "n 55 3"]) -> _Rows:
-        capsules = capsules_of(self.model)
-        found = overlaps(capsules, centres)
-        apart = found.points[:, :, 0] - found.points[:, :, 1]
-        normal = apart / np.maximum(np.linalg.norm(apart, axis=-1, keepdims=True), 1e-9)
+    def _collisions(self, state: State) -> _Rows:
+        """Capsules that overlap; their ends are joints."""
+        capsules, layout = capsules_of(self.model), state.layout
+        ends = np.unique(capsules.ends)
+        moved = keypoint_slopes(self.model, state.pose, state.betas, state.expression, ends, self.free)
+        found = overlaps(capsules, moved.joints)
+        moves = np.concatenate([moved.turns.reshape(*moved.points.shape, -1), moved.coefficients], -1)
+        share = np.stack([1.0 - found.along, found.along], -1) * np.array([-1.0, 1.0])[:, None]
+        corners = moves[:, np.searchsorted(ends, capsules.ends[capsules.pairs])]
+        slope = np.einsum("npse,npa,npseau->npu", share, found.apart, corners, optimize=True)
         factor = self.weights.collision / OVERLAP_M * (found.depth > 0)
-        slope = np.zeros((*found.depth.shape, len(self.free), 3))
-        for side, sign in ((0, -1.0), (1, 1.0)):
-            hangs = below()[capsules.bones[capsules.pairs[:, side]]][:, self.free]
-            arms = found.points[:, :, side, None] - centres[:, None, self.free]
-            moved = np.cross(arms, sign * normal[:, :, None]) * hangs[..., None]
-            slope += (moved[..., None, :] @ rotations[:, None, self.free])[..., 0, :]
-        slope = slope.reshape(len(slope), -1, 3 * len(self.free)) * factor[..., None]
-        return _Rows(factor * found.depth, slope, state.layout.turns(self.free).ravel())
+        unknowns = [layout.turns(self.free).ravel(), np.arange(layout.betas.start, layout.transl.start)]
+        return _Rows(factor * found.depth, factor[..., None] * slope, np.concatenate(unknowns))
 
     def _priors(self, state: State) -> Iterator[_Rows]:
         layout, weights = state.layout, self.weights
@@ -131,7 +137,8 @@ class Energy:
             yield _Rows(weight * error, weight * slope, layout.turns(joints).ravel())
         jaw = np.array(weights.jaw)
         turned = matrix_to_rotvec(state.pose[:, _JAW[0]])
-        yield _Rows(jaw * turned, np.broadcast_to(np.diag(jaw), (len(state), 3, 3)), layout.turns(_JAW).ravel())
+        slope = jaw[:, None] * np.linalg.inv(right_jacobian(turned))
+        yield _Rows(jaw * turned, slope, layout.turns(_JAW).ravel())
         for weight, value, where in (
             (weights.shape, state.betas, layout.betas),
             (weights.expression, state.expression, layout.expression),

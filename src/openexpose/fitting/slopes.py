@@ -83,7 +83,7 @@ def keypoint_slopes(
         moves[:, skin] = np.einsum("nkvab,nkvbc->nkac", blended, growth, optimize=True)
         moves[:, skin] += np.einsum("nkj,njac->nkac", share[:, skin], drift, optimize=True)
         turns[:, skin] = np.einsum("nkvab,nkvbjd->nkajd", blended, corrections, optimize=True)
-    hangs = below()[:, joints]
+    hangs = _below()[:, joints]
     arms = np.einsum("nkba,bj->nkja", moment, hangs, optimize=True)
     arms -= (share @ hangs)[..., None] * centres[:, None, joints]
     turns += np.swapaxes(-cross_matrix(arms) @ rotations[:, None, joints], 2, 3)
@@ -91,7 +91,7 @@ def keypoint_slopes(
 
 
 @cache
-def below() -> Float[Array, "55 55"]:
+def _below() -> Float[Array, "55 55"]:
     """1 where a bone (row) hangs on a joint (column), or is it."""
     below = np.eye(NUM_JOINTS)
     for joint in range(1, NUM_JOINTS):
