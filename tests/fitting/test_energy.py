@@ -1,5 +1,6 @@
 """The energy of fits: its gradient is its derivative, its terms are those of the objective."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from openexpose.body.mesh import joint_transforms, keypoints
 from openexpose.body.model import load_body_model
 from openexpose.fitting.capsules import capsules_of, overlaps
-from openexpose.fitting.fast import Energy, Rule, descend
+from openexpose.fitting.descent import Rule, lbfgs, levenberg_marquardt
+from openexpose.fitting.energy import Energy
 from openexpose.fitting.objective import STAGES, Aim, keypoint_weights
 from openexpose.fitting.state import FREE_JOINTS, State
 from openexpose.geometry.camera import project_perspective
@@ -82,13 +84,14 @@ def test_the_energy_is_the_objectives() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_steps_find_what_was_seen() -> None:
+@pytest.mark.parametrize("descend", [levenberg_marquardt, lbfgs])
+def test_steps_find_what_was_seen(descend: Callable) -> None:
     truth = people(3, spread=0.15)
     aim, easy = aim_at(truth), replace(STAGES[4], shape=0.1, jaw=(1.0, 1.0, 1.0), collision=0.0)
     rng = np.random.default_rng(1)
     begin = truth.moved(0.08 * rng.normal(size=(3, truth.layout.size)))
     energy = Energy(MODEL, aim, easy, ())
-    found, values, steps = descend(energy, begin, Rule(60, 1e-7))
+    found, values, steps = descend(energy, begin, Rule(400, 1e-7))
     assert (values < 2e-3 * energy(begin)).all() and (steps > 2).all()
     points = keypoints(MODEL, found.pose, found.betas, found.expression).astype(float) + found.transl[:, None]
     seen = np.flatnonzero(keypoint_weights(easy, aim.keypoints_px[..., 2]).all(0))
@@ -100,10 +103,10 @@ def test_each_person_is_fitted_as_if_alone_and_other_joints_stay() -> None:
     aim = aim_at(truth)
     begin = truth.moved(0.05 * np.random.default_rng(1).normal(size=(3, truth.layout.size)))
     energy = Energy(MODEL, aim, STAGES[3], ((2.0, stiff_legs),), free=np.array([0, 16, 17]))
-    together, values, steps = descend(energy, begin, Rule(12))
+    together, values, steps = levenberg_marquardt(energy, begin, Rule(12))
     for k in range(3):
         rows = np.array([k])
-        alone, value, step = descend(energy.of(rows), begin[rows], Rule(12))
+        alone, value, step = levenberg_marquardt(energy.of(rows), begin[rows], Rule(12))
         assert step[0] == steps[k]
         np.testing.assert_allclose(value[0], values[k], rtol=1e-9)
         np.testing.assert_allclose(alone.pose[0], together.pose[k], atol=1e-9)

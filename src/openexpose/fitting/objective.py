@@ -31,7 +31,6 @@ NEAREST_M = 0.1
 OVERLAP_M = 0.002
 """Capsules that overlap by so much cost the square of the stage's weight."""
 _IGNORED = ("neck", "left_hip", "right_hip")
-"""Detectors' necks and hips lie elsewhere than the body model's joints."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,13 @@ class Weights:
     hand_joints: float
     face_joints: float
     collision: float
+    hips: float = 0.0
+    """Of hips and neck, which lie elsewhere in detectors' skeletons than in the body model."""
+
+    @property
+    def bend(self) -> float:
+        """Of elbows and knees that bend back: already squared."""
+        return BEND * self.pose
 
     @property
     def expression(self) -> float:
@@ -73,7 +79,7 @@ def keypoint_weights(stage: Weights, confidence: Float[Array, "n 144"]) -> Float
     weight = confidence.copy()
     weight[:, FINE[0]] *= stage.hand_joints
     weight[:, FINE[1]] *= stage.face_joints
-    weight[:, [INDEX[name] for name in _IGNORED]] = 0.0
+    weight[:, [INDEX[name] for name in _IGNORED]] *= stage.hips
     return weight
 
 

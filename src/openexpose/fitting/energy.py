@@ -1,7 +1,7 @@
-"""The fast fit: Levenberg-Marquardt on the objective of SMPLify-X with analytic derivatives, many people at once.
+"""The energy of a fit, with its exact gradient and Gauss-Newton's equations, for many people at once.
 
 Every term of :mod:`openexpose.fitting.objective` is a sum of squared residuals; the robust function of the keypoints
-weighs theirs anew before each step. A step of each person is taken only if it lowers that person's energy.
+weighs theirs by where the people are now.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from openexpose.body.model import BodyModel
 from openexpose.fitting.capsules import capsules_of, overlaps
 from openexpose.fitting.objective import OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
 from openexpose.fitting.slopes import keypoint_slopes
-from openexpose.fitting.state import FREE_JOINTS, State
+from openexpose.fitting.state import FREE_JOINTS, Layout, State
 from openexpose.geometry.rotation import matrix_to_rotvec, right_jacobian
 
 Array = np.ndarray
@@ -23,17 +23,6 @@ Penalty = Callable[[Float[Array, "n 55 3 3"]], tuple[Float[Array, "n m"], Float[
 """Residuals of a pose, their derivatives by turns of some joints about their own axes, and these joints."""
 
 _JAW = np.array([INDEX["jaw"]])
-_LONGEST_TURN = 0.6
-"""Of a joint in one step, radians."""
-_FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-3, 1e-7, 1e7
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a stage ends: after so many steps, or when the energy falls by less than this share in one."""
-
-    steps: int = 30
-    share: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,8 @@ class Energy:
         aim: what was seen.
         weights: the stage's.
         penalties: of the pose (prior, hands, hinges), each with its weight.
-        free: the joints that may turn; shape, expression and place always may.
+        free: the joints that may turn.
+        shape: whether shape and expression may change; place always may.
     """
 
     model: BodyModel
@@ -62,6 +52,15 @@ class Energy:
     weights: Weights
     penalties: tuple[tuple[float, Penalty], ...]
     free: Int[Array, "j"] = field(default_factory=lambda: FREE_JOINTS)
+    shape: bool = True
+
+    def frozen(self, layout: Layout) -> Int[Array, "f"]:
+        """The unknowns that stay."""
+        stay = np.ones(layout.size, bool)
+        stay[layout.turns(self.free).ravel()] = False
+        stay[layout.betas.start : layout.transl.start] = not self.shape
+        stay[layout.transl] = False
+        return np.flatnonzero(stay)
 
     def of(self, rows: Array) -> "Energy":
         """The energy of the people ``rows``."""
@@ -145,46 +144,3 @@ class Energy:
         ):
             unit = np.broadcast_to(weight * np.eye(value.shape[1]), (*value.shape, value.shape[1]))
             yield _Rows(weight * value, unit, np.arange(where.start, where.stop))
-
-
-def descend(energy: Energy, state: State, rule: Rule) -> tuple[State, Float[Array, "n"], Int[Array, "n"]]:
-    """Steps that lower the energy until the rule ends them, for each person.
-
-    Returns:
-        The people, their energies, and how many steps each took.
-    """
-    values, damping = energy(state), np.full(len(state), _FIRST_DAMPING)
-    steps, going = np.zeros(len(state), int), np.ones(len(state), bool)
-    frozen = np.setdiff1d(np.arange(3 * len(FREE_JOINTS)), state.layout.turns(energy.free).ravel())
-    for _ in range(rule.steps):
-        rows = np.flatnonzero(going)
-        if not len(rows):
-            break
-        some, now = energy.of(rows), state[rows]
-        matrix, right = some.equations(now)
-        diagonal = np.einsum("nii->ni", matrix)
-        matrix[:, frozen, frozen] = 1.0
-        diagonal += damping[rows, None] * diagonal + 1e-9
-        step = -np.linalg.solve(matrix, right[..., None])[..., 0]
-        step[:, frozen] = 0.0
-        there = now.moved(_shortened(step))
-        found = some(there)
-        better = found < values[rows]
-        fell = (values[rows] - found) / np.maximum(values[rows], 1e-12)
-        damping[rows] = np.clip(damping[rows] * np.where(better, 0.2, 10.0), _LEAST_DAMPING, _MOST_DAMPING)
-        going[rows] = np.where(better, fell > rule.share, damping[rows] < _MOST_DAMPING)
-        values[rows] = np.where(better, found, values[rows])
-        steps[rows] += 1
-        taken, place = np.zeros(len(state), bool), np.zeros(len(state), int)
-        taken[rows], place[rows] = better, np.arange(len(rows))
-        state = state.where(taken, there[place])
-    return state, values, steps
-
-
-def _shortened(step: Float[Array, "n u"]) -> Float[Array, "n u"]:
-    """Steps in which no joint turns farther than :data:`_LONGEST_TURN`."""
-    count = 3 * len(FREE_JOINTS)
-    turns = step[:, :count].reshape(len(step), -1, 3)
-    length = np.linalg.norm(turns, axis=-1, keepdims=True)
-    short = turns * np.minimum(1.0, _LONGEST_TURN / np.maximum(length, 1e-12))
-    return np.concatenate([short.reshape(len(step), count), step[:, count:]], 1)
