@@ -14,9 +14,10 @@ from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
 from openexpose.fitting.capsules import capsules_of, overlaps
 from openexpose.fitting.objective import OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
+from openexpose.fitting.rotation_vectors import turn_derivative
 from openexpose.fitting.slopes import keypoint_slopes
 from openexpose.fitting.state import FREE_JOINTS, Layout, State
-from openexpose.geometry.rotation import matrix_to_rotvec, right_jacobian
+from openexpose.geometry.rotation import matrix_to_rotvec
 
 Array = np.ndarray
 Penalty = Callable[[Float[Array, "n 55 3 3"]], tuple[Float[Array, "n m"], Float[Array, "n m j3"], Int[Array, "j"]]]
@@ -136,7 +137,7 @@ class Energy:
             yield _Rows(weight * error, weight * slope, layout.turns(joints).ravel())
         jaw = np.array(weights.jaw)
         turned = matrix_to_rotvec(state.pose[:, _JAW[0]])
-        slope = jaw[:, None] * np.linalg.inv(right_jacobian(turned))
+        slope = jaw[:, None] * turn_derivative(turned)
         yield _Rows(jaw * turned, slope, layout.turns(_JAW).ravel())
         for weight, value, where in (
             (weights.shape, state.betas, layout.betas),

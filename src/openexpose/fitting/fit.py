@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
 from openexpose.fitting.descent import Rule, lbfgs, levenberg_marquardt
-from openexpose.fitting.energy import Energy, Penalty
-from openexpose.fitting.objective import STAGES, Aim, Weights
+from openexpose.fitting.energy import Energy
+from openexpose.fitting.objective import STAGES, Aim
 from openexpose.fitting.observed import Observed
+from openexpose.fitting.penalties import Priors
 from openexpose.fitting.start import begin, turned_round
 from openexpose.fitting.state import State
 
@@ -26,25 +27,6 @@ FROM_ANSWER = 3
 """A fit that begins at a network's answer begins with this stage: earlier ones would pull it to the mean pose."""
 RULES: dict[Method, Rule] = {"fast": Rule(30, 1e-3), "full": Rule(900, 1e-9)}
 """SMPLify-X: 30 times 30 steps of L-BFGS."""
-
-
-@dataclass(frozen=True)
-class Priors:
-    """What a body model's poses are like.
-
-    Attributes:
-        body_pose: mean pose of the joints 1 to 21.
-        body: of these joints. hands: of fingers. hinges: knees and elbows.
-    """
-
-    body_pose: Float[Array, "21 3 3"]
-    body: Penalty
-    hands: Penalty
-    hinges: Penalty
-
-    def penalties(self, stage: Weights) -> tuple[tuple[float, Penalty], ...]:
-        """The penalties with their weights in a stage."""
-        return (stage.pose, self.body), (stage.hand, self.hands), (float(np.sqrt(stage.bend)), self.hinges)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ UNIT_PX = 1000.0
 ROBUST_PX = 100.0
 """p: residuals beyond it count less and less (Geman and McClure)."""
 BEND = 3.17
-"""Weight of bent-back elbows and knees, over the pose prior's."""
+"""Weight of the exponentials of bent-back elbows and knees, over the pose prior's (which is squared)."""
 NEAREST_M = 0.1
 """Nothing is nearer to the camera."""
 OVERLAP_M = 0.002
@@ -49,9 +49,9 @@ class Weights:
     """Of hips and neck, which lie elsewhere in detectors' skeletons than in the body model."""
 
     @property
-    def bend(self) -> float:
-        """Of elbows and knees that bend back: already squared."""
-        return BEND * self.pose
+    def detailed(self) -> bool:
+        """Whether the pose prior has many modes: in the first stages it has one, lest a fit gets stuck."""
+        return self.hand_joints > 0
 
     @property
     def expression(self) -> float:
