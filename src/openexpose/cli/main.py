@@ -16,6 +16,7 @@ from openexpose.cli.bundle import Bundle
 from openexpose.cli.compare import Compare
 from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
+from openexpose.cli.fit import Fit
 from openexpose.cli.import_expose import ImportExpose
 from openexpose.cli.predict import Predict
 from openexpose.cli.synth import Synth
@@ -24,6 +25,7 @@ from openexpose.errors import InputError
 
 _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]

@@ -71,6 +71,10 @@ class Observed:
         fewest = FEWEST_BODY if part == "body" else FEWEST_FINE
         return int(np.count_nonzero(self.keypoints_px[OWN_KEYPOINTS[part], 2])) >= fewest
 
+    def confidence(self, part: str) -> float:
+        """Mean confidence of the keypoints of a part, 0..1."""
+        return float(self.keypoints_px[OWN_KEYPOINTS[part], 2].mean())
+
 
 def confident(
     observed: Observed, body: float = 0.1, hand: float = 0.2, face: float = 0.4, *, fewest: int = FEWEST_FINE
