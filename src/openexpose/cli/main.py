@@ -21,6 +21,7 @@ from openexpose.cli.import_expose import ImportExpose
 from openexpose.cli.predict import Predict
 from openexpose.cli.synth import Synth
 from openexpose.cli.train import Train
+from openexpose.cli.transfer import Transfer
 from openexpose.errors import InputError
 
 _Command = (
@@ -31,6 +32,7 @@ _Command = (
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Transfer, tyro.conf.subcommand("transfer")]
     | Annotated[Bundle, tyro.conf.subcommand("bundle")]
     | Annotated[ImportExpose, tyro.conf.subcommand("import-expose")]
     | Annotated[Assets, tyro.conf.subcommand("assets")]
