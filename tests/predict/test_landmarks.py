@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openexpose.body.keypoints import COCO17, FLIP, IBUG68, INDEX, PARTS, RIGHT_HAND21
+from openexpose.body.keypoints import COCO17, FLIP, IBUG68, INDEX, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.geometry.boxes import Crop
 from openexpose.predict.landmarks import (
     CORRESPONDENCES,
@@ -15,6 +15,8 @@ from openexpose.predict.landmarks import (
     face_trunk_crop,
     hand_trunk_crop,
     joint_visibility,
+    lay_over,
+    named_points,
     overlap,
     pose_trunk_crop,
     skeleton_points,
@@ -170,3 +172,31 @@ def test_agreement_prefers_the_look_that_fills_the_box() -> None:
 def test_boxes_at_the_border_are_cut_off() -> None:
     boxes = np.array([[50.0, 50, 90, 90], [50, 50, 90, 99.5], [0, 50, 90, 90], [50, 50, 199, 90]])
     assert cut_off(boxes, 200, 100).tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("part", ["body", "left_hand", "right_hand", "face"])
+def test_a_trunks_landmarks_as_named_keypoints(part: str) -> None:
+    """A trunk that sees keypoints where they are names them; left hands have left names."""
+    rng = np.random.default_rng(5)
+    network = "hand" if part.endswith("hand") else part
+    truth = rng.normal(size=(2, 144, 2))
+    own = {"body": CORRESPONDENCES["body"][1], "left_hand": LEFT_HAND21, "right_hand": RIGHT_HAND21, "face": IBUG68}
+    landmarks, confidence = np.zeros((2, COUNTS[network], 2)), rng.uniform(0.1, 1.0, (2, COUNTS[network]))
+    landmarks[:, CORRESPONDENCES[network][0]] = truth[:, own[part]]
+    named = named_points(part, landmarks, confidence)
+    assert set(np.flatnonzero(named[0, :, 2])) == set(own[part])
+    np.testing.assert_array_equal(named[:, own[part], :2], truth[:, own[part]])
+    np.testing.assert_array_equal(named[1], named_points(part, landmarks[1], confidence[1]))
+
+
+def test_hands_and_face_are_laid_over_the_body() -> None:
+    """Person 0 with all parts seen; 1 with an unsure wrist; 2 without hands and face."""
+    body, hand, face = (np.full((3, 144, 3), value) for value in (0.5, 0.7, 0.9))
+    body[1, INDEX["left_wrist"], 2] = 0.05
+    hand[2], face[2] = 0.0, 0.0
+    laid = lay_over(body, {"left_hand": hand, "face": face})
+    np.testing.assert_array_equal(laid[2], body[2])
+    for name, value in {"left_ring2": 0.7, "left_wrist": 0.5, "right_ring2": 0.5, "lip_top": 0.9, "nose": 0.5}.items():
+        np.testing.assert_array_equal(laid[0, INDEX[name]], value)
+    np.testing.assert_array_equal(laid[1, INDEX["left_wrist"]], 0.7)
+    assert (body[0] == 0.5).all()  # what was given is left alone

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.conftest import EXAMPLE, EXAMPLE_BOXES
 
-from openexpose.body.keypoints import FLIP, IBUG68, JOINT_FLIP, PARTS
+from openexpose.body.keypoints import COCO17, FLIP, IBUG68, JOINT_FLIP, LEFT_HAND21, PARTS, RIGHT_HAND21
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import Crop
 from openexpose.geometry.camera import project_perspective, project_weak
@@ -203,6 +203,45 @@ def test_the_trunks_own_landmarks_of_the_last_call(predictor: Predictor, pixels:
     np.testing.assert_allclose(predictor.trunk_points(1)["body"], both[1]["body"], atol=1e-2)
     predictor(pixels, boxes=np.zeros((0, 4)))
     assert predictor.trunk_points(0) == {}
+
+
+def test_all_that_the_trunks_saw_in_the_last_call(predictor: Predictor, pixels: np.ndarray) -> None:
+    """Of parts that are believed the fine trunks' landmarks; else, and without attention, the pose trunk's alone."""
+    predictor(pixels, boxes=EXAMPLE_BOXES)
+    seen = predictor.seen_keypoints()
+    assert seen.shape == (2, 144, 3) and seen[..., 2].min() >= 0.0 and seen[..., 2].max() <= 1.0
+    assert not seen[seen[..., 2] == 0].any()
+    for person in (0, 1):
+        trunks = predictor.trunk_points(person)
+        np.testing.assert_allclose(seen[person, IBUG68, :2], trunks["face"][:, :2])
+        np.testing.assert_allclose(seen[person, LEFT_HAND21[1:], :2], trunks["left_hand"][1:, :2])
+        body = COCO17[(seen[person, COCO17, 2] >= 0.1)]
+        np.testing.assert_allclose(seen[person, body, :2], trunks["body"][np.isin(COCO17, body), :2])
+    predictor(pixels, boxes=EXAMPLE_BOXES[1:])
+    np.testing.assert_allclose(predictor.seen_keypoints()[0], seen[1], atol=2e-2)
+    predictor(pixels, boxes=EXAMPLE_BOXES, attention=False)
+    body_alone = predictor.seen_keypoints()
+    np.testing.assert_allclose(body_alone[:, COCO17[:9]], seen[:, COCO17[:9]], atol=2e-2)
+    assert np.count_nonzero(body_alone[0, PARTS["face"], 2]) == 2  # the corners of the mouth
+    assert predictor(pixels, boxes=np.zeros((0, 4))) is not None and predictor.seen_keypoints().shape == (0, 144, 3)
+
+
+def test_parts_that_are_not_believed_are_not_seen(tiny_bundle: Path, pixels: np.ndarray) -> None:
+    doubting = Predictor.load(tiny_bundle, threads=1)
+    for runner in doubting.parts.values():
+        runner.config = replace(runner.config, min_presence=2.0)
+    doubting(pixels, boxes=EXAMPLE_BOXES[:1])
+    whole = doubting.seen_keypoints()
+    doubting(pixels, boxes=EXAMPLE_BOXES[:1], attention=False)
+    np.testing.assert_array_equal(whole, doubting.seen_keypoints())
+
+
+@pytest.mark.parametrize(("part", "rows"), [("left-hand", LEFT_HAND21), ("right-hand", RIGHT_HAND21), ("face", IBUG68)])
+def test_a_lone_part_is_all_that_is_seen(predictor: Predictor, pixels: np.ndarray, part: str, rows: np.ndarray) -> None:
+    predictor(pixels, boxes=FACE_BOX if part == "face" else HAND_BOX, part=part)
+    seen, trunk = predictor.seen_keypoints()[0], predictor.trunk_points(0)[part.replace("-", "_")]
+    assert set(np.flatnonzero(seen[:, 2])) == set(rows)
+    np.testing.assert_allclose(seen[rows, :2], trunk[:, :2])
 
 
 def test_the_face_trunk_sees_the_same_face_in_the_mirror(predictor: Predictor, pixels: np.ndarray) -> None:

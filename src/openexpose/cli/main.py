@@ -16,19 +16,23 @@ from openexpose.cli.bundle import Bundle
 from openexpose.cli.compare import Compare
 from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
+from openexpose.cli.fit import Fit
 from openexpose.cli.import_expose import ImportExpose
 from openexpose.cli.predict import Predict
 from openexpose.cli.synth import Synth
 from openexpose.cli.train import Train
+from openexpose.cli.transfer import Transfer
 from openexpose.errors import InputError
 
 _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Transfer, tyro.conf.subcommand("transfer")]
     | Annotated[Bundle, tyro.conf.subcommand("bundle")]
     | Annotated[ImportExpose, tyro.conf.subcommand("import-expose")]
     | Annotated[Assets, tyro.conf.subcommand("assets")]

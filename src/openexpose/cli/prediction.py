@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def predict(options: Predict) -> int:
     bundle = chosen_bundle(options.bundle, options.fast)
     images = find_images(options.paths)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
-    check_outputs(options, images)
+    check_outputs(options.out, options.save, images)
     predictor = Predictor.load(bundle, threads=options.threads, device=options.device)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
@@ -63,7 +64,7 @@ def predict(options: Predict) -> int:
             tqdm.write(f"openexpose: {path}: no people", file=sys.stderr)
     done = len(images) - failed
     ending = f", {failed} failed" if failed else ""
-    print(f"{_counted(done, 'photo', 'photos')}, {_counted(people, 'person', 'people')}{ending}: {options.out}")
+    print(f"{counted(done, 'photo', 'photos')}, {counted(people, 'person', 'people')}{ending}: {options.out}")
     return 1 if failed else 0
 
 
@@ -73,16 +74,25 @@ def check_options(options: Predict) -> None:
     Raises:
         InputError: they do.
     """
-    if options.focal_length is not None and options.fov is not None:
-        raise InputError("both --focal-length and --fov", "one of them")
-    if options.focal_length is not None and not 1.0 <= options.focal_length <= 1e7:
-        raise InputError(f"--focal-length {options.focal_length}", "a focal length in pixels, 1 or more")
-    if options.fov is not None:
-        focal_from_fov(options.fov, 1, 1)
+    check_camera(options.focal_length, options.fov)
     if options.threads < 1:
         raise InputError(f"--threads {options.threads}", "at least 1")
     if not options.save:
         raise InputError("--save without anything", f"some of {', '.join(_SUFFIX)}")
+
+
+def check_camera(focal_length: float | None, fov: float | None) -> None:
+    """Refuse impossible cameras.
+
+    Raises:
+        InputError: focal length and field of view, or one of them that no camera has.
+    """
+    if focal_length is not None and fov is not None:
+        raise InputError("both --focal-length and --fov", "one of them")
+    if focal_length is not None and not 1.0 <= focal_length <= 1e7:
+        raise InputError(f"--focal-length {focal_length}", "a focal length in pixels, 1 or more")
+    if fov is not None:
+        focal_from_fov(fov, 1, 1)
 
 
 def read_boxes(path: Path) -> Boxes:
@@ -103,7 +113,7 @@ def read_boxes(path: Path) -> Boxes:
     return boxes
 
 
-def check_outputs(options: Predict, images: list[Path]) -> None:
+def check_outputs(out: Path, save: Sequence[Output], images: list[Path]) -> None:
     """Make the output folder, and see before any work that it can be written and that no picture would be lost.
 
     Raises:
@@ -111,19 +121,19 @@ def check_outputs(options: Predict, images: list[Path]) -> None:
     """
     expected = "a folder that can be written to"
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        probe = options.out / f".openexpose.{os.getpid()}.part"
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".openexpose.{os.getpid()}.part"
         probe.touch()
         probe.unlink()
     except FileExistsError:
-        raise InputError(f"--out '{options.out}' is a file", expected, "Choose another name.") from None
+        raise InputError(f"--out '{out}' is a file", expected, "Choose another name.") from None
     except OSError as error:
-        raise InputError(f"--out '{options.out}' cannot be written ({error.strerror})", expected) from None
+        raise InputError(f"--out '{out}' cannot be written ({error.strerror})", expected) from None
     inputs = {real_path(path) for path in images}
     for path in images:
-        for kind in options.save:
-            if real_path(_output(options, path, kind)) in inputs:
-                name = _output(options, path, kind).name
+        for kind in save:
+            if real_path(output_path(out, path, kind)) in inputs:
+                name = output_path(out, path, kind).name
                 raise InputError(
                     f"an input picture '{name}' that the result of '{path.name}' would replace",
                     "an output folder without input pictures",
@@ -132,16 +142,53 @@ def check_outputs(options: Predict, images: list[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class _Focal:
+class Focal:
+    """A focal length in pixels, None: the default, and where it comes from."""
+
     px: float | None
     source: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of a picture's people.
+
+    Attributes:
+        model: the body model.
+        joints: the 144 keypoints [people, 144, 3], camera frame, metres.
+        mesh: makes the vertices [people, v, 3], camera frame, metres.
+        focal_source: where the focal length comes from.
+    """
+
+    model: BodyModel
+    people: People
+    joints: Float[Array, "people 144 3"]
+    mesh: Callable[[People], Float[Array, "people v 3"]]
+    focal_source: str
+
+
+def write_results(out: Path, save: Sequence[Output], image: Image, results: Results) -> None:
+    """Write what was asked for of one picture into a folder; each file whole."""
+    people, name = results.people, image.path.name
+    place: dict[Output, Path] = {kind: output_path(out, image.path, kind) for kind in save}
+    if "json" in place:
+        write_json(place["json"], people, results.joints, image_name=name, focal_source=results.focal_source)
+    if "npz" in place:
+        write_npz(place["npz"], people, image_name=name, focal_source=results.focal_source)
+    if {"overlay", "glb"} & set(save):
+        rows, faces = part_surface(results.model, people.part)
+        vertices = results.mesh(people)[:, rows]
+        if "overlay" in place:
+            write_whole(place["overlay"], overlay_jpeg(image.pixels, people, vertices, faces))
+        if "glb" in place:
+            write_glb(place["glb"], vertices, faces)
 
 
 def _predict_one(path: Path, options: Predict, boxes: Boxes | None, predictor: Predictor) -> int:
     """Predict and write one picture; returns the number of people."""
     image = read_image(path)
-    given = None if boxes is None else _boxes_of(boxes, image, options)
-    focal = _focal(image, options)
+    given = None if boxes is None else boxes_of(boxes, image, options.boxes)
+    focal = focal_of(image, options.focal_length, options.fov)
     people = predictor(
         image.pixels,
         boxes=given,
@@ -150,39 +197,34 @@ def _predict_one(path: Path, options: Predict, boxes: Boxes | None, predictor: P
         refinement=options.refine,
         part=options.part,
     )
-    if "json" in options.save:
-        joints = predictor.keypoints(people)
-        write_json(_output(options, path, "json"), people, joints, image_name=path.name, focal_source=focal.source)
-    if "npz" in options.save:
-        write_npz(_output(options, path, "npz"), people, image_name=path.name, focal_source=focal.source)
-    if {"overlay", "glb"} & set(options.save):
-        rows, faces = part_surface(predictor.body_model, people.part)
-        vertices = predictor.mesh(people)[:, rows]
-        if "overlay" in options.save:
-            write_whole(_output(options, path, "overlay"), overlay_jpeg(image.pixels, people, vertices, faces))
-        if "glb" in options.save:
-            write_glb(_output(options, path, "glb"), vertices, faces)
+    results = Results(predictor.body_model, people, predictor.keypoints(people), predictor.mesh, focal.source)
+    write_results(options.out, options.save, image, results)
     return len(people)
 
 
-def _boxes_of(boxes: Boxes, image: Image, options: Predict) -> Float[Array, "people 4"]:
+def boxes_of(boxes: Boxes, image: Image, source: Path | None) -> Float[Array, "people 4"]:
+    """The boxes of one picture.
+
+    Raises:
+        InputError: there are none for it, or they are no boxes.
+    """
     name = image.path.name
     if name not in boxes:
         raise InputError(
-            f"--boxes '{options.boxes}' without '{name}'",
+            f"--boxes '{source}' without '{name}'",
             f"the boxes of '{name}'",
             "Give [] for a picture without people.",
         )
-    return check_boxes(boxes[name], image.width, image.height, f"--boxes '{options.boxes}' for '{name}'")
+    return check_boxes(boxes[name], image.width, image.height, f"--boxes '{source}' for '{name}'")
 
 
-def _focal(image: Image, options: Predict) -> _Focal:
+def focal_of(image: Image, focal_length: float | None, fov: float | None) -> Focal:
     """The focal length to use, in pixels (None: the predictor's default), and where it comes from."""
-    if options.focal_length is not None:
-        return _Focal(options.focal_length, "given")
-    if options.fov is not None:
-        return _Focal(focal_from_fov(options.fov, image.width, image.height), "given")
-    return _Focal(image.focal_px, "default" if image.focal_px is None else "exif")
+    if focal_length is not None:
+        return Focal(focal_length, "given")
+    if fov is not None:
+        return Focal(focal_from_fov(fov, image.width, image.height), "given")
+    return Focal(image.focal_px, "default" if image.focal_px is None else "exif")
 
 
 def part_surface(model: BodyModel, part: str) -> tuple[Int[Array, "n"], Int[Array, "f 3"]]:
@@ -213,9 +255,10 @@ def overlay_jpeg(pixels: Array, people: People, vertices: Float[Array, "p v 3"],
     return file.getvalue()
 
 
-def _output(options: Predict, image: Path, kind: Output) -> Path:
-    return options.out / f"{image.stem}{_SUFFIX[kind]}"
+def output_path(out: Path, image: Path, kind: Output) -> Path:
+    """Where a result of a picture lies."""
+    return out / f"{image.stem}{_SUFFIX[kind]}"
 
 
-def _counted(count: int, one: str, many: str) -> str:
+def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from openexpose.body.keypoints import KEYPOINT_NAMES, PARTS
 from openexpose.data.reading import Reading
@@ -122,6 +120,9 @@ def load_mat(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"no file '{path}'", "the data set's MATLAB file")
+    from scipy.io import loadmat  # readers of other files do without
+    from scipy.io.matlab import MatReadError
+
     try:
         return loadmat(str(path), simplify_cells=True)
     except (MatReadError, OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error) as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import IBUG68
 from openexpose.data.arrays import read_json
@@ -16,13 +16,14 @@ from openexpose.errors import InputError
 Array = np.ndarray
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_BODY = "pose_keypoints_2d"
-_PARTS = {
-    _BODY: BODY25,
+BODY = "pose_keypoints_2d"
+"""The key of a person's body."""
+HANDS_AND_FACE = {
     "hand_left_keypoints_2d": OPENPOSE_LEFT_HAND,
     "hand_right_keypoints_2d": OPENPOSE_RIGHT_HAND,
     "face_keypoints_2d": np.r_[IBUG68, -1, -1],  # the last two are the pupils
 }
+"""The other keys, and which of the 144 keypoints their points are."""
 
 
 def read_openpose(folder: Path, split: str = "train") -> Reading:
@@ -69,14 +70,29 @@ def _pictures(places: list[Path]) -> dict[str, Path]:
     return {path.stem: path for path in files if path.suffix.lower() in _PICTURES}
 
 
+def part_keypoints(person: dict[str, Any], key: str, table: Int[Array, "k"]) -> Float[Array, "144 3"]:
+    """One part of a person that OpenPose saw.
+
+    Args:
+        person: an entry of OpenPose's ``people``.
+        key: ``pose_keypoints_2d``, ``face_keypoints_2d`` ...
+        table: index among the 144 of each of its points, -1 for none.
+
+    Returns:
+        rows x, y (pixels) and confidence 0..1, zero where nothing was seen.
+
+    Raises:
+        InputError: another number of points, NaN or infinity, or coordinates that OpenPose has normalised.
+    """
+    points = labelled(person[key], len(table), key)
+    points[:, 2] = np.minimum(points[:, 2], 1.0)
+    if points[:, 2].any() and np.abs(points[:, :2]).max() <= 1.0:
+        raise InputError(f"'{key}' within [-1, 1]", "pixels", "Run OpenPose with --keypoint_scale 0")
+    return to_keypoints(points, table)
+
+
 def _keypoints(person: dict[str, Any]) -> Float[Array, "144 3"]:
-    found = []
-    for key, table in _PARTS.items():
-        if key != _BODY and not person.get(key):
-            continue  # OpenPose ran without --hand or --face
-        points = labelled(person[key], len(table), key)
-        points[:, 2] = np.minimum(points[:, 2], 1.0)
-        if points[:, 2].any() and np.abs(points[:, :2]).max() <= 1.0:
-            raise InputError(f"'{key}' within [-1, 1]", "pixels", "Run OpenPose with --keypoint_scale 0")
-        found.append(to_keypoints(points, table))
-    return combine(found)
+    body = part_keypoints(person, BODY, BODY25)
+    # without --hand or --face their lists are empty
+    fine = [part_keypoints(person, key, table) for key, table in HANDS_AND_FACE.items() if person.get(key)]
+    return combine([body, *fine])

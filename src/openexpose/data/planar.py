@@ -42,15 +42,17 @@ MPII_SCALE_PX = 200.0
 LSP_TRAIN = 1000
 """So many pictures of LSP, the first ones, are for training; the others for testing."""
 
-_FROM_INDEX_PX, _FROM_MATLAB_PX = 0.5, -0.5  # where the first pixel is called 0, and where it is called 1
+FROM_INDEX_PX, _FROM_MATLAB_PX = 0.5, -0.5
+"""Added to coordinates in which the first pixel is called 0, and in which it is called 1."""
 _COCO_PARTS = {"keypoints": ("", COCO17)}
-_WHOLEBODY_PARTS = {
+WHOLEBODY_PARTS = {
     **_COCO_PARTS,
     "foot_kpts": ("foot_valid", BODY25[19:]),
     "lefthand_kpts": ("lefthand_valid", OPENPOSE_LEFT_HAND),
     "righthand_kpts": ("righthand_valid", OPENPOSE_RIGHT_HAND),
     "face_kpts": ("face_valid", IBUG68),
 }
+"""COCO-WholeBody's keys of keypoints: the key that says whether they count, and which of the 144 they are."""
 
 
 def read_coco(folder: Path, split: str = "train") -> Reading:
@@ -95,7 +97,7 @@ def read_coco_wholebody(folder: Path, split: str = "train") -> Reading:
     if path is None:
         expected = f"annotations/coco_wholebody_{split}_v1.0.json"
         raise InputError(f"'{folder}' without COCO-WholeBody's labels of the split '{split}'", expected)
-    return _read_coco(path, f"coco-wholebody/{path.stem}", _coco_pictures(folder, f"{split}2017"), _WHOLEBODY_PARTS)
+    return _read_coco(path, f"coco-wholebody/{path.stem}", _coco_pictures(folder, f"{split}2017"), WHOLEBODY_PARTS)
 
 
 def read_mpii(folder: Path, split: str = "train") -> Reading:
@@ -203,7 +205,7 @@ def _coco_keypoints(entry: dict[str, Any], parts: dict[str, tuple[str, Array]]) 
     for key, (valid, table) in parts.items():
         if valid and not entry[valid]:
             continue
-        points = labelled(entry[key], len(table), key, _FROM_INDEX_PX)
+        points = labelled(entry[key], len(table), key, FROM_INDEX_PX)
         points[:, 2] = points[:, 2] > 0  # WholeBody has fractions: anything above 0 is reliable
         found.append(to_keypoints(points, table))
     return combine(found)

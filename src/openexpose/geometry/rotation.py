@@ -97,3 +97,15 @@ def project_to_so3(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3
     u, _, vt = np.linalg.svd(matrix)
     u = u * np.stack([*np.ones((2, *u.shape[:-2])), np.sign(np.linalg.det(u @ vt))], -1)[..., None, :]
     return u @ vt
+
+
+def right_jacobian(rotvec: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
+    """J with exp(v + dv) = exp(v) exp(J dv) to first order; its inverse tells how an axis-angle vector changes when its
+    rotation turns about its own axes. Invertible for angles below 2 pi."""
+    angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
+    skew = cross_matrix(rotvec)
+    small = angle < 1e-3
+    safe = np.where(small, 1.0, angle)
+    a = np.where(small, 0.5 - angle**2 / 24.0, (1.0 - np.cos(safe)) / safe**2)
+    b = np.where(small, 1.0 / 6.0 - angle**2 / 120.0, (safe - np.sin(safe)) / safe**3)
+    return np.eye(3, dtype=skew.dtype) - a * skew + b * (skew @ skew)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from openexpose.body.keypoints import COCO17, IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
+from openexpose.body.keypoints import COCO17, FLIP, IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
 from openexpose.geometry.boxes import Crop, box_around
 
 Array = np.ndarray
@@ -75,6 +75,54 @@ def skeleton_points(
     rows = np.tile([np.nan, np.nan, 0.0], (len(KEYPOINT_NAMES), 1))
     rows[keypoint] = np.c_[landmarks_px[landmark], visibility[landmark]]
     return rows[_SKELETONS[network]]
+
+
+def named_points(
+    part: str, landmarks_px: Float[Array, "*batch l 2"], confidence: Float[Array, "*batch l"]
+) -> Float[Array, "*batch 144 3"]:
+    """A trunk's landmarks as named keypoints.
+
+    Args:
+        part: ``body``, ``left_hand``, ``right_hand`` or ``face``.
+        landmarks_px: the landmarks of its trunk, or the first of them, in the picture, pixels.
+        confidence: of each, 0..1.
+
+    Returns:
+        Rows x, y, confidence; zeros where the trunk has no such point.
+    """
+    landmark, keypoint = (np.array(column) for column in CORRESPONDENCES["hand" if part.endswith("hand") else part])
+    if part == "left_hand":
+        keypoint = FLIP[keypoint]
+    rows = np.zeros((*landmarks_px.shape[:-2], len(KEYPOINT_NAMES), 3))
+    rows[..., keypoint, :2] = landmarks_px[..., landmark, :]
+    rows[..., keypoint, 2] = confidence[..., landmark]
+    return rows
+
+
+DOUBTFUL_WRIST = 0.1
+"""Confidence below which the body's wrist gives way to the hand's; below it the paper counts no body keypoint."""
+
+
+def lay_over(
+    body: Float[Array, "*batch 144 3"], fine: dict[str, Float[Array, "*batch 144 3"]]
+) -> Float[Array, "*batch 144 3"]:
+    """The keypoints of a body, with those of hands and face in place of what the pose trunk tells of them.
+
+    Args:
+        body: rows x, y, confidence.
+        fine: the same of ``left_hand``, ``right_hand`` and ``face``, all zero of those that were not seen. Wrists stay
+            the body's, unless it is hardly sure of them.
+    """
+    laid = body.copy()
+    for name, points in fine.items():
+        own = PARTS[name] if name == "face" else PARTS[name][1:]
+        seen = points[..., own, 2:].max(-2, keepdims=True) > 0
+        laid[..., own, :] = np.where(seen, points[..., own, :], laid[..., own, :])
+        if name != "face":
+            wrist = PARTS[name][:1]
+            sure, better = laid[..., wrist, 2:] >= DOUBTFUL_WRIST, points[..., wrist, 2:] > laid[..., wrist, 2:]
+            laid[..., wrist, :] = np.where(~sure & better, points[..., wrist, :], laid[..., wrist, :])
+    return laid
 
 
 def upright(from_points: Array, to_points: Array) -> Array:

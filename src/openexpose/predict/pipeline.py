@@ -25,7 +25,7 @@ from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
-from openexpose.predict.landmarks import ANCHORS, attention_crop, skeleton_points
+from openexpose.predict.landmarks import ANCHORS, attention_crop, lay_over, named_points, skeleton_points
 from openexpose.predict.looks import Looker, Sight, look_at_parts, look_at_people
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
 from openexpose.predict.parts import PartParameters, decode, encode
@@ -42,7 +42,8 @@ PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
 class Predictor:
     """Finds the people of a picture and regresses their bodies, hands and faces.
 
-    Use :meth:`load`. Not thread-safe: ``timings`` and :meth:`trunk_points` belong to the last call.
+    Use :meth:`load`. Not thread-safe: ``timings``, :meth:`trunk_points` and :meth:`seen_keypoints` belong to
+    the last call.
     """
 
     def __init__(self, folder: Path, config: BundleConfig, threads: int, device: str) -> None:
@@ -52,6 +53,8 @@ class Predictor:
         """Seconds spent in each stage of the last call."""
         self._looked: dict[str, Sight] = {}
         """The crops of the last call by part, and what the trunks saw in them."""
+        self._trust: dict[str, Array] = {}
+        """Certainty 0..1 [people] that they show the part; 0 of hands and faces that are not believed."""
 
     @classmethod
     def load(cls, bundle: Path | None = None, *, threads: int = 2, device: str = "cpu") -> "Predictor":
@@ -132,7 +135,7 @@ class Predictor:
         self, pixels: Array, boxes: Array | None, focal_px: float | None, how: tuple[bool, bool], part: str
     ) -> People:
         watch = Stopwatch()
-        self._looked = {}
+        self._looked, self._trust = {}, {}
         height, width = pixels.shape[:2]
         principal = np.array([width / 2.0, height / 2.0])
         camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
@@ -180,6 +183,29 @@ class Predictor:
                 points[part] = skeleton_points(_network(part), sight.landmarks_px[person], visibility)
         return points
 
+    def seen_keypoints(self) -> Float[Array, "people 144 3"]:
+        """What all trunks saw in the last call, before any body model, as the named keypoints of each person.
+
+        Rows x, y (pixels of the picture) and confidence 0..1, which is zero of keypoints that no trunk tells. It is the
+        pose trunk's visibility of the landmark times its presence. Of hands and faces that were seen clearly, and
+        where the body has them, it is the certainty of the part, and their landmarks replace the pose trunk's of
+        fingers and face.
+
+        Raises:
+            InputError: the bundle's trunks tell no landmarks.
+        """
+        if not self.refines:
+            fix = "Use the packaged bundle, or give keypoints."
+            raise InputError(f"the bundle '{self.config.name}'", "a bundle whose trunks tell landmarks", fix)
+        named = {}
+        for part, sight in self._looked.items():
+            each = sight.seen.visibility if part == "body" else np.ones_like(sight.seen.visibility)
+            confidence = np.clip(each * self._trust[part][:, None], 0.0, 1.0)
+            points = named_points(part, sight.landmarks_px, confidence)
+            named[part] = np.where(points[..., 2:] > 0, points, 0.0)
+        count = max((len(points) for points in named.values()), default=0)
+        return lay_over(named.pop("body", np.zeros((count, 144, 3))), named)
+
     def _whole(
         self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, how: tuple[bool, bool], watch: Stopwatch
     ) -> People:
@@ -192,6 +218,7 @@ class Predictor:
         refinement = refinement and self.refines
         sight = self._looked["body"] = look_at_people(Looker(runner, pixels, watch), boxes)
         crop, seen = sight.crop, sight.seen
+        self._trust["body"] = seen.presence
         with watch.stage("body head"):
             body = decode(runner.regress(seen, np.repeat(runner.mean[None], len(boxes), 0)), runner.spec)
         with watch.stage("merge"):
@@ -209,8 +236,9 @@ class Predictor:
                 config = self.parts[_network(name)].config
                 region = attention_crop(projected, name, config.crop_scale, config.upright, angle)
                 answer = self._part(pixels, name, region, estimate, camera, watch)
-                answers[name] = replace(answer, used=self._believed(name, answer, region, projected))
-                self._looked[name] = Sight(answer.crop, answer.seen)
+                used = self._believed(name, answer, region, projected)
+                answers[name] = replace(answer, used=used)
+                self._looked[name], self._trust[name] = Sight(answer.crop, answer.seen), answer.seen.certainty * used
             with watch.stage("merge"):
                 for name, answer in answers.items():
                     placed, body = self._merge(name, answer, placed, body, camera)
@@ -291,7 +319,7 @@ class Predictor:
         given = given if len(given) else np.array([[0.0, 0.0, *size]])
         crop = crop_from_boxes(given, scale)
         answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
-        self._looked[name] = Sight(answer.crop, answer.seen)
+        self._looked[name], self._trust[name] = Sight(answer.crop, answer.seen), answer.seen.presence
         with watch.stage("merge"):
             placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)
         if refinement and self.refines:

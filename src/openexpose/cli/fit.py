@@ -1,0 +1,50 @@
+"""``openexpose fit``: bodies laid on 2D keypoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from openexpose.cli.predict import Output
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit bodies with hands and faces to 2D keypoints (SMPLify-X).
+
+    Writes for each photo what `openexpose predict` writes, and STEM_fit.json: energies, steps and seconds.
+    """
+
+    paths: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")
+    ]
+    """Photos, or folders of photos."""
+    out: Path
+    """Folder for the results; made if it is not there."""
+    keypoints: Annotated[Path | None, tyro.conf.arg(metavar="FILE|FOLDER", help_behavior_hint="")] = None
+    """Keypoints of OpenPose, COCO-WholeBody or MediaPipe as JSON (docs/fitting.md): a file about all photos, or a
+    folder with STEM.json or STEM_keypoints.json for each. Default: what the networks of `openexpose predict` see."""
+    init: Literal["expose", "mean"] = "expose"
+    """Begin at the networks' answer, or at the mean pose."""
+    method: Literal["fast", "full"] = "fast"
+    """fast: Levenberg-Marquardt, a fraction of a second a person. full: L-BFGS in all stages, as SMPLify-X; needs scipy
+    (extra 'evaluate' or 'train')."""
+    boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Boxes of the people, as in `openexpose predict`; not with --keypoints."""
+    focal_length: Annotated[float | None, tyro.conf.arg(metavar="PX", help_behavior_hint="")] = None
+    """Focal length in pixels. Default: from the photo's EXIF data, else the length of the photo's diagonal."""
+    fov: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="")] = None
+    """Field of view across the photo's longer side, instead of a focal length."""
+    body_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """SMPL-X file of yours to fit, with --init mean. Default: the free body."""
+    save: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
+    """What to write besides."""
+    threads: int = 2
+    """Processor threads of one network."""
+
+    def run(self) -> int:
+        """Fit; returns the exit code."""
+        from openexpose.cli.fitting import fit_photos
+
+        return fit_photos(self)

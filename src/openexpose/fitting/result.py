@@ -1,0 +1,64 @@
+"""From fits to the record of results, and from a network's answer to the start of a fit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from openexpose.body.mesh import keypoints
+from openexpose.body.model import BodyModel
+from openexpose.fitting.observed import Observed
+from openexpose.fitting.state import State
+from openexpose.geometry.boxes import Crop, crop_from_boxes
+from openexpose.geometry.camera import fit_weak, project_perspective, view_rotation
+from openexpose.people import PART_NAMES, People
+
+Array = np.ndarray
+
+_CROP_SCALE = 1.2
+_BODY = np.arange(22)
+
+
+def start_of(people: People) -> State:
+    """A network's answer as the start of a fit."""
+    return State(*(np.asarray(a, float) for a in (people.pose, people.betas, people.expression, people.transl)))
+
+
+def people_of(model: BodyModel, state: State, observed: Sequence[Observed], focal_px: float) -> People:
+    """The record of the fitted people of one picture.
+
+    Boxes are tight around what was seen; confidences are those of the keypoints, of parts the means of theirs.
+
+    Args:
+        model: the body model of the fit.
+        state: the people.
+        observed: what each was fitted to.
+        focal_px: of the picture's camera, whose axis goes through the middle.
+    """
+    width, height = observed[0].image_size
+    principal = np.array([width, height]) / 2.0
+    boxes = np.stack([one.box_xyxy_px for one in observed])
+    confidence = np.stack([one.keypoints_px[:, 2] for one in observed])
+    crop = crop_from_boxes(boxes, _CROP_SCALE)
+    points = keypoints(model, state.pose, state.betas, state.expression) + state.transl[:, None]
+    body = points[:, _BODY]
+    projected = Crop(crop.centre_px, crop.side_px, crop.angle_rad).from_image(
+        project_perspective(body, focal_px, principal)
+    )
+    view = view_rotation(crop, focal_px, principal)
+    return People(
+        pose=state.pose.astype(np.float32),
+        betas=state.betas.astype(np.float32),
+        expression=state.expression.astype(np.float32),
+        transl=state.transl,
+        score=np.ones(len(state)),
+        bbox_xyxy=boxes,
+        part_confidence=np.array([[one.confidence(part) for part in PART_NAMES] for one in observed]),
+        joint_confidence=confidence,
+        crop_centre_px=crop.centre_px,
+        crop_side_px=crop.side_px,
+        crop_camera=fit_weak((body - body[:, :1]) @ view, projected),
+        focal_px=focal_px,
+        principal_px=principal,
+        image_size=(width, height),
+        body_model=model.name if model.name == "freebody" else "smplx",
+    )
