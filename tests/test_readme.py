@@ -14,7 +14,19 @@ from openexpose.cli import main as cli
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
-VERBS = ("Predict", "Evaluate", "Compare", "Synth", "Data", "Train", "Bundle", "ImportExpose", "Assets")
+VERBS = (
+    "Predict",
+    "Fit",
+    "Transfer",
+    "Evaluate",
+    "Compare",
+    "Synth",
+    "Data",
+    "Train",
+    "Bundle",
+    "ImportExpose",
+    "Assets",
+)
 
 
 def blocks(path: Path, language: str) -> list[str]:

@@ -49,7 +49,8 @@ def aim_at(state: State, focal: float = 900.0) -> Aim:
 @pytest.mark.parametrize("stage", [1, 3, 4])
 def test_the_gradient_is_the_energys_derivative(stage: int) -> None:
     state, weights = people(seed=1, spread=0.6), STAGES[stage]
-    energy = Energy(MODEL, aim_at(people()), weights, ((3.0, stiff_legs),))
+    aim = replace(aim_at(people()), answer=people().pose if stage == 3 else None)
+    energy = Energy(MODEL, aim, weights, ((3.0, stiff_legs),))
     joints = joint_transforms(MODEL, state.pose, state.betas, state.expression)[1]
     assert (overlaps(capsules_of(MODEL), joints.astype(float)).depth > 0.0).any(), "some capsules overlap"
     told, rng = energy.gradient(state), np.random.default_rng(0)
@@ -63,7 +64,8 @@ def test_the_gradient_is_the_energys_derivative(stage: int) -> None:
 def test_the_energy_is_the_objectives() -> None:
     """Term by term, as the objective's docstring has it."""
     state, weights = people(seed=2), STAGES[3]
-    aim = aim_at(people())
+    answer = people(seed=4).pose
+    aim = replace(aim_at(people()), answer=answer)
     joints = joint_transforms(MODEL, state.pose, state.betas, state.expression)[1].astype(float)
     points = keypoints(MODEL, state.pose, state.betas, state.expression).astype(float) + state.transl[:, None]
     expected = np.zeros(2)
@@ -79,6 +81,8 @@ def test_the_energy_is_the_objectives() -> None:
         expected[k] += 25.0 * (np.square(state.betas[k]).sum() + np.square(state.expression[k]).sum())
         expected[k] += 4.0 * np.square(matrix_to_rotvec(state.pose[k, LEGS])).sum()
         deep = overlaps(capsules_of(MODEL), joints[k : k + 1]).depth
+        away = matrix_to_rotvec(answer[k].swapaxes(1, 2) @ state.pose[k])
+        expected[k] += np.square(48.0 * np.delete(away, [23, 24], 0)).sum()
         expected[k] += np.square(0.01 * deep[deep > 0] / 0.002).sum()
     found = Energy(MODEL, aim, weights, ((2.0, stiff_legs),))(state)
     np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -16,7 +16,7 @@ from openexpose.fitting.start import begin, turned_round
 from openexpose.fitting.state import State
 from openexpose.geometry.camera import project_perspective
 from openexpose.geometry.procrustes import align_similarity
-from openexpose.geometry.rotation import rotation_about_z, rotvec_to_matrix
+from openexpose.geometry.rotation import matrix_to_rotvec, rotation_about_z, rotvec_to_matrix
 
 MODEL, PRIORS = load_body_model(num_betas=4, num_expression=3), Priors.load()
 FOCAL, SIZE = 900.0, (640, 480)
@@ -51,6 +51,11 @@ def body_error_mm(found: State, truth: State) -> np.ndarray:
     return 1000 * np.linalg.norm(align_similarity(*posed) - posed[1], axis=-1).mean(-1)
 
 
+def turned_rad(one: State, other: State) -> np.ndarray:
+    """Mean angle between the body's joints."""
+    return np.linalg.norm(matrix_to_rotvec(np.swapaxes(one.pose, -1, -2) @ other.pose)[:, :22], axis=-1).mean(1)
+
+
 def together(*states: State) -> State:
     return State(*(np.concatenate([vars(one)[name] for one in states]) for name in vars(states[0])))
 
@@ -63,14 +68,15 @@ def test_people_are_found_from_the_mean_pose() -> None:
     np.testing.assert_allclose(fitted.state.transl[:, 2], 4.0, atol=0.4)
 
 
-def test_the_fit_from_an_answer_takes_fewer_steps_and_ends_no_higher() -> None:
+def test_the_fit_from_an_answer_takes_fewer_steps_and_stays_near_it() -> None:
     truth = together(*[person(0.5, seed=3)] * 3)
     answers = truth.moved(0.05 * np.random.default_rng(0).normal(size=(3, truth.layout.size)))
     near = fit(MODEL, PRIORS, aim_of(*[person(0.5, seed=3)] * 3), start=answers)
     far = fit(MODEL, PRIORS, aim_of(person(0.5, seed=3)))
     assert (near.steps < far.steps[0]).all()
-    assert (body_error_mm(near.state, truth) < 40).all()
-    assert (near.energy <= 1.05 * far.energy[0]).all()
+    assert (body_error_mm(near.state, truth) < 25).all()
+    free = fit(MODEL, PRIORS, aim_of(*[person(0.5, seed=3)] * 3))
+    assert (turned_rad(near.state, answers) < 0.6 * turned_rad(free.state, answers)).all()
 
 
 def test_who_stands_in_profile_is_tried_both_ways() -> None:

@@ -26,10 +26,10 @@ class Fit:
     """Keypoints of OpenPose, COCO-WholeBody or MediaPipe as JSON (docs/fitting.md): a file about all photos, or a
     folder with STEM.json or STEM_keypoints.json for each. Default: what the networks of `openexpose predict` see."""
     init: Literal["expose", "mean"] = "expose"
-    """Begin at the networks' answer, or at the mean pose."""
+    """Begin at the networks' answer and stay near it, or at the mean pose."""
     method: Literal["fast", "full"] = "fast"
-    """fast: Levenberg-Marquardt, a fraction of a second a person. full: L-BFGS in all stages, as SMPLify-X; needs scipy
-    (extra 'evaluate' or 'train')."""
+    """fast: Levenberg-Marquardt, a fraction of a second a person. full: L-BFGS in all stages, as SMPLify-X (needs the
+    extra 'evaluate')."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Boxes of the people, as in `openexpose predict`; not with --keypoints."""
     focal_length: Annotated[float | None, tyro.conf.arg(metavar="PX", help_behavior_hint="")] = None

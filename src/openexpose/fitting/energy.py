@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
 from openexpose.fitting.capsules import capsules_of, overlaps
-from openexpose.fitting.objective import OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
+from openexpose.fitting.objective import ANSWER, OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
 from openexpose.fitting.rotation_vectors import turn_derivative
 from openexpose.fitting.slopes import keypoint_slopes
 from openexpose.fitting.state import FREE_JOINTS, Layout, State
@@ -130,11 +130,22 @@ class Energy:
         unknowns = [layout.turns(self.free).ravel(), np.arange(layout.betas.start, layout.transl.start)]
         return _Rows(factor * found.depth, factor[..., None] * slope, np.concatenate(unknowns))
 
+    def _away(self, state: State, answer: Float[Array, "n 55 3 3"]) -> _Rows:
+        """Turns of the joints away from a network's answer."""
+        turns = matrix_to_rotvec(np.swapaxes(answer[:, FREE_JOINTS], -1, -2) @ state.pose[:, FREE_JOINTS])
+        count, joints = turns.shape[:2]
+        slope = np.zeros((count, joints, 3, joints, 3))
+        slope[:, range(joints), :, range(joints)] = ANSWER * np.moveaxis(turn_derivative(turns), 1, 0)
+        unknowns = state.layout.turns(FREE_JOINTS).ravel()
+        return _Rows(ANSWER * turns.reshape(count, -1), slope.reshape(count, 3 * joints, -1), unknowns)
+
     def _priors(self, state: State) -> Iterator[_Rows]:
         layout, weights = state.layout, self.weights
         for weight, penalty in self.penalties:
             error, slope, joints = penalty(state.pose)
             yield _Rows(weight * error, weight * slope, layout.turns(joints).ravel())
+        if self.aim.answer is not None:
+            yield self._away(state, self.aim.answer)
         jaw = np.array(weights.jaw)
         turned = matrix_to_rotvec(state.pose[:, _JAW[0]])
         slope = jaw[:, None] * turn_derivative(turned)

@@ -60,7 +60,8 @@ def fit(model: BodyModel, priors: Priors, aim: Aim, *, start: State | None = Non
         model: the body model.
         priors: its poses'.
         aim: what was seen.
-        start: a network's answer to begin with; None: the mean pose, and of people who may face either way both.
+        start: a network's answer to begin with and to stay near to; None: the mean pose, and of people who may face
+            either way both.
         method: ``full``: L-BFGS until nothing changes, as SMPLify-X; ``fast``: Levenberg-Marquardt, all at once.
 
     Raises:
@@ -84,6 +85,7 @@ def fit(model: BodyModel, priors: Priors, aim: Aim, *, start: State | None = Non
         stages = STAGES
     else:
         state, steps, stages = start, np.zeros(count, int), STAGES[FROM_ANSWER:]
+        aim = replace(aim, answer=start.pose)
     values = np.zeros(len(rows))
     for stage in stages:
         energy = Energy(model, aim[rows], stage, priors.penalties(stage))

@@ -4,14 +4,17 @@ The energy of a person is
 
     E = sum_i (a_i g_i c_i)^2 rho(u (x_i - x'_i)) + w_pose^2 |z|^2 + w_shape^2 |betas|^2 + w_expression^2 |psi|^2
         + w_hand^2 (|h_left|^2 + |h_right|^2) + |w_jaw jaw|^2 + 3.17 w_pose sum exp(bend) + w_collision E_collision
+        + w_answer^2 |turns|^2
 
 with seen keypoints x_i of confidence c_i, projections x'_i of the body's, annealing weights a_i (g_i: 0 for hands and
 face in early stages), rho(e) = p^2 |e|^2 / (p^2 + |e|^2), p = 100, and u = 1000 / (size of the person in pixels); the
 paper takes the picture's height for that size, under which small people hardly count. z are standardised coordinates of
-the pose prior, h of the hands' principal components, bend the angles of elbows and knees against their hinges.
+the pose prior, h of that of hands, bend the angles of elbows and knees against their hinges. turns are the rotation
+vectors of the joints away from a network's answer, where the fit began at one: not in the paper.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +31,8 @@ BEND = 3.17
 """Weight of the exponentials of bent-back elbows and knees, over the pose prior's (which is squared)."""
 NEAREST_M = 0.1
 """Nothing is nearer to the camera."""
+ANSWER = 48.0
+"""A joint turned by one radian away from the network's answer, where a fit began at one, costs the square of it."""
 OVERLAP_M = 0.002
 """Capsules that overlap by so much cost the square of the stage's weight."""
 _IGNORED = ("neck", "left_hip", "right_hip")
@@ -93,10 +98,13 @@ class Aim:
     principal_px: Float[Array, "n 2"]
     size_px: Float[Array, "n"]
     """Longer side of what was seen of each."""
+    answer: Float[Array, "n 55 3 3"] | None = None
+    """The pose that a network answered, if the fit shall stay near it."""
 
     def __getitem__(self, rows: Array) -> "Aim":
         """What those of the people ``rows`` aim at."""
-        return Aim(**{name: value[rows] for name, value in vars(self).items()})
+        chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in vars(self).items()}
+        return Aim(**chosen)
 
     def missed(self, points_m: Float[Array, "n k 3"], which: Int[Array, "k"]) -> Float[Array, "n k 2"]:
         """Projections minus what was seen, in thousandths of the person's size.
