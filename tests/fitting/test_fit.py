@@ -92,6 +92,18 @@ def test_who_stands_in_profile_is_tried_both_ways() -> None:
     assert body_error_mm(fit(MODEL, PRIORS, aim_of(truth)).state, truth)[0] < 40
 
 
+def test_a_face_alone_is_enough_to_begin_with() -> None:
+    truth = person(0.2)
+    seen = seen_of(truth)
+    labels = seen.keypoints_px.copy()
+    labels[:55] = labels[60:76] = 0.0
+    fitted = fit(MODEL, PRIORS, aim_at([Observed("photo.jpg/0", labels, SIZE, "coco")], np.array([FOCAL])))
+    points = keypoints(MODEL, fitted.state.pose, fitted.state.betas, fitted.state.expression)[0].astype(float)
+    found = project_perspective(points + fitted.state.transl[0], FOCAL, np.array(SIZE) / 2)
+    use = labels[:, 2] > 0
+    assert np.abs(found[use] - labels[use, :2]).mean() < 0.05 * np.ptp(labels[use, 1])
+
+
 def test_too_little_to_begin_with_is_told() -> None:
     labels = np.zeros((144, 3))
     labels[INDEX["nose"]] = [100.0, 100.0, 1.0]

@@ -108,11 +108,13 @@ class Energy:
         error = self.aim.missed(points, seen)
         factor = weight * ROBUST_PX**2 / (ROBUST_PX**2 + np.square(error).sum(-1))
         count, k = error.shape[:2]
-        moves = [slopes.turns.reshape(count, k, 3, -1), slopes.coefficients]
+        moves = [slopes.turns.reshape(count, k, 3, 3 * len(self.free)), slopes.coefficients]
         moves.append(np.broadcast_to(np.eye(3), (count, k, 3, 3)))
         slope = self.aim.slope(points, np.concatenate(moves, -1)) * factor[..., None, None]
         unknowns = np.concatenate([layout.turns(self.free).ravel(), np.arange(layout.betas.start, layout.size)])
-        yield _Rows((error * factor[..., None]).reshape(count, -1), slope.reshape(count, 2 * k, -1), unknowns)
+        yield _Rows(
+            (error * factor[..., None]).reshape(count, -1), slope.reshape(count, 2 * k, len(unknowns)), unknowns
+        )
         if self.weights.collision:
             yield self._collisions(state)
 
