@@ -9,7 +9,7 @@ import pytest
 
 from openexpose.body.keypoints import INDEX, indices
 from openexpose.errors import InputError
-from openexpose.fitting.observed import OWN_KEYPOINTS, Observed, confident, observe, only_person
+from openexpose.fitting.observed import OWN_KEYPOINTS, Observed, confident, observe
 from openexpose.image.read import read_image
 from openexpose.predict.pipeline import Predictor
 
@@ -102,15 +102,6 @@ def test_hands_and_faces_of_few_keypoints_are_dropped() -> None:
     assert np.flatnonzero(confident(left).keypoints_px[:, 2]).tolist() == [INDEX["left_wrist"]]
     assert np.count_nonzero(confident(left, fewest=7).keypoints_px[:, 2]) == 8
     assert np.count_nonzero(confident(left, fewest=0).keypoints_px[:, 2]) == 9
-
-
-def test_one_person_where_one_is_asked_for() -> None:
-    one = person()
-    assert only_person([one]) is one
-    with pytest.raises(InputError, match=r"2 people \(a.jpg/0, a.jpg/1\); expected keypoints of one person"):
-        only_person([one, person(name="a.jpg/1")])
-    with pytest.raises(InputError, match="0 people; expected"):
-        only_person([])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What a fit aims at: the 2D keypoints of one person in one picture, and those that our own trunks see."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -116,15 +115,3 @@ def observe(predictor: Predictor, people: People, name: str) -> list[Observed]:
         got = f"{len(people)} people of '{name}' after a prediction of {len(keypoints)}"
         raise InputError(got, "the people of the predictor's last call")
     return [Observed(f"{name}/{k}", points, people.image_size, "openexpose") for k, points in enumerate(keypoints)]
-
-
-def only_person(observed: Sequence[Observed]) -> Observed:
-    """The one person that was observed.
-
-    Raises:
-        InputError: there are several people, or none.
-    """
-    if len(observed) != 1:
-        names = ", ".join(person.name for person in observed[:3]) + (" ..." if len(observed) > 3 else "")
-        raise InputError(f"{len(observed)} people" + (f" ({names})" if names else ""), "keypoints of one person")
-    return observed[0]

@@ -105,11 +105,6 @@ class VertexFitter:
             self.model, self._joints, model.num_expression if expression else 0, self.model.num_betas
         )
 
-    @property
-    def free_joints(self) -> Int[Array, "n"]:
-        """Joints that turn."""
-        return self._joints
-
     def fit(
         self,
         targets: Float[Array, "f r 3"],
