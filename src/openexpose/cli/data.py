@@ -18,7 +18,7 @@ class CheckData:
 
     name: tyro.conf.Positional[str]
     """Which data set: coco, coco-wholebody, curated-fits, ehf, ffhq, freihand, h36m, lsp, lsp-extended, mpii, openpose,
-    spin, stirling, synthetic or threedpw."""
+    samples, spin, stirling, synthetic or threedpw."""
     folder: tyro.conf.Positional[Path]
     """Where it lies, laid out as its authors distribute it."""
     split: str = "train"

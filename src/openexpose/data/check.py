@@ -19,6 +19,7 @@ from openexpose.data.planar import (
 )
 from openexpose.data.reading import Reading
 from openexpose.data.sample import Sample
+from openexpose.data.sample_shards import read_samples
 from openexpose.data.scans import read_ehf, read_threedpw
 from openexpose.data.smplx_sets import read_curated_fits, read_h36m, read_spin
 from openexpose.data.synthetic import read_synthetic
@@ -38,6 +39,7 @@ READERS: dict[str, Callable[[Path, str], Reading]] = {
     "lsp-extended": read_lsp_extended,
     "mpii": read_mpii,
     "openpose": read_openpose,
+    "samples": read_samples,
     "spin": read_spin,
     "stirling": read_stirling,
     "synthetic": read_synthetic,

@@ -20,12 +20,29 @@ Part = Literal["body", "hand", "face"]
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A picture file inside another file."""
+
+    path: Path
+    start: int
+    """Its first byte there."""
+    size: int
+    """Bytes."""
+
+    def read_bytes(self) -> bytes:
+        """The picture file's content."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True)
 class Sample:
     """A labelled picture. What is not known is None, or has confidence or validity 0."""
 
     name: str
     """Data set and picture, as in ``freihand/00000012``: how error messages call the sample."""
-    image: Path | bytes
+    image: Path | Packed | bytes
     """The picture file, or its content (JPEG, PNG)."""
     part: Part
     """What the picture shows: a whole ``body``, or a ``hand`` or ``face`` alone."""
@@ -74,7 +91,8 @@ class Sample:
         try:
             if isinstance(self.image, Path):
                 return read_image(self.image).pixels
-            with Image.open(io.BytesIO(self.image)) as picture:
+            content = self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+            with Image.open(io.BytesIO(content)) as picture:
                 return np.asarray(picture.convert("RGB"))
         except InputError as error:
             raise InputError(f"{self.name}: {error.got}", error.expected, error.fix) from None
