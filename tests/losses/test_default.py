@@ -135,6 +135,33 @@ def test_the_truth_costs_nothing() -> None:
     assert all(float(value) > 0.0 for value in terms(*case()).values())
 
 
+def test_what_is_not_known_costs_nothing() -> None:
+    answer, points, target = case()
+    ones = {
+        "pose_weight": torch.ones(COUNT, 55),
+        "betas_weight": torch.ones(COUNT),
+        "expression_weight": torch.ones(COUNT),
+        "points_weight": torch.ones(COUNT, POINTS),
+    }
+    torch.testing.assert_close(terms(answer, points, replace(target, **ones)), terms(answer, points, target))
+    first = {name: weight.clone() for name, weight in ones.items()}
+    for weight in first.values():
+        weight[1] = 0.0
+    unknown = replace(target, **first, camera=torch.cat([target.camera[:1], answer.camera[1:]]))
+    got, alone = (
+        terms(answer, points, unknown),
+        terms(
+            Decoded(*(value[:1] for value in (answer.pose, answer.betas, answer.expression, answer.camera))),
+            points[:1],
+            target[torch.tensor([0])],
+        ),
+    )
+    for name in ("rotation", "points", "projected", "betas", "expression"):
+        torch.testing.assert_close(got[name], alone[name])
+    nothing = replace(target, **{name: 0.0 * weight for name, weight in ones.items()})
+    assert all(float(value) == 0.0 for name, value in terms(answer, points, nothing).items() if name != "camera")
+
+
 def test_other_joints_than_the_parts_do_not_count() -> None:
     answer, points, target = case()
     other = answer.pose.clone()

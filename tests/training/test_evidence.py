@@ -364,7 +364,7 @@ def test_only_the_parts_shards_are_looked_at(make_shard, trunk: Path, tmp_path: 
 
 
 def test_what_is_missing_is_told(make_shard, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="without body or people shards"):
+    with pytest.raises(InputError, match="without body, people or samples shards"):
         cache_evidence(tmp_path, "body")
     shard = make_shard(tmp_path, "hand", 2)
     with pytest.raises(InputError, match=r"hand_trunk\.onnx"):
@@ -402,7 +402,7 @@ def test_scenes_that_are_held_out_or_show_nobody_are_not_looked_at(tmp_path: Pat
     alone = tmp_path / "alone"
     alone.mkdir()
     nobody = scene_shard(alone, 1, seed=3, first=9)
-    with pytest.raises(InputError, match="without body or people shards"):
+    with pytest.raises(InputError, match="without body, people or samples shards"):
         find_shards(alone, "body")
     somebody = scene_shard(alone, 1, seed=4)
     assert find_shards(alone, "body") == [somebody] and nobody.is_file()

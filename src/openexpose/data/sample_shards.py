@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 import PIL.Image
 
-from openexpose.data.reading import Reading, check_split
+from openexpose.data.reading import Reading, check_split, join
 from openexpose.data.sample import Packed, Sample
 from openexpose.errors import InputError
 from openexpose.image.read import read_image
@@ -79,7 +79,7 @@ def write_samples(
         first += len(some)
     if not paths:
         raise InputError("no samples to write", "at least one")
-    for old in {*folder.glob(_PATTERN)} - {*paths}:
+    for old in {*sample_shards_in(folder)} - {*paths}:
         old.unlink()
     return paths
 
@@ -95,14 +95,23 @@ def read_samples(folder: Path, split: str = "train") -> Reading:
         InputError: no such files in the folder, a damaged one, or no such split.
     """
     check_split(split, SPLITS, "samples")
-    paths = sorted(folder.glob(_PATTERN))
+    paths = sample_shards_in(folder)
     if not paths:
         raise InputError(f"'{folder}' without {_PATTERN}", _EXPECTED)
+    return join(read_sample_shard(path, split) for path in paths)
+
+
+def sample_shards_in(folder: Path) -> list[Path]:
+    """The files of :func:`write_samples` in a folder, by name."""
+    return sorted(folder.glob(_PATTERN))
+
+
+def read_sample_shard(path: Path, split: str = "train") -> Reading:
+    """The samples of one file, as :func:`read_samples` reads them."""
     reading = Reading([])
-    for path in paths:
-        for number, sample in _read(path, reading.skipped):
-            if split == "all" or (split == "val") == (number % HELD_OUT == HELD_OUT - 1):
-                reading.samples.append(sample)
+    for number, sample in _read(path, reading.skipped):
+        if split == "all" or (split == "val") == (number % HELD_OUT == HELD_OUT - 1):
+            reading.samples.append(sample)
     return reading
 
 
@@ -113,7 +122,7 @@ def read_notes(folder: Path) -> dict[str, dict[str, str]]:
         InputError: as :func:`read_samples`.
     """
     found: dict[str, dict[str, str]] = {}
-    for path in sorted(folder.glob(_PATTERN)):
+    for path in sample_shards_in(folder):
         with _opened(path) as (file, members):
             named = {member.name: member for member in members}
             for name, member in named.items():

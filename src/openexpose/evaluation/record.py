@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from openexpose.data.sample import Packed
 from openexpose.errors import InputError
 
 Array = np.ndarray
@@ -64,7 +65,7 @@ class Subject:
     """Unique in the data set; the same for every system, so that runs can be compared, as in ``ehf/01``."""
     group: str
     """Row of the table that it belongs to: the data set, the resolution (LQ, HQ). One group: the protocol's name."""
-    image: Path | bytes | None = None
+    image: Path | Packed | bytes | None = None
     """The picture file, or its content (JPEG, PNG)."""
     box_xyxy_px: Float[Array, "4"] | None = None
     """Box around the person or part, pixels; None: the whole picture."""

@@ -132,7 +132,8 @@ def read_picture(subject: Subject) -> tuple[Picture, float | None]:
         image = read_image(subject.image)
         return image.pixels, image.focal_px
     try:
-        with PIL.Image.open(io.BytesIO(subject.image)) as picture:
+        content = subject.image if isinstance(subject.image, bytes) else subject.image.read_bytes()
+        with PIL.Image.open(io.BytesIO(content)) as picture:
             return np.asarray(picture.convert("RGB")), None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{subject.name}: a picture that does not decode ({error})", "JPEG or PNG bytes") from None

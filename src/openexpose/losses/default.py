@@ -1,4 +1,4 @@
-"""The losses of the default recipe: means over everything that the synthetic labels know (after paper, eq. 6)."""
+"""The losses of the default recipe: means over everything that the labels know (after paper, eq. 6)."""
 
 from dataclasses import dataclass
 
@@ -41,30 +41,41 @@ def skin_factor(directions: Float[Tensor, "v 3 c"]) -> Float[Tensor, "c c"]:
     return (vectors * values.clamp_min(0).sqrt()).to(directions.dtype)
 
 
-def rotation_loss(predicted: Float[Tensor, "n j 3 3"], target: Float[Tensor, "n j 3 3"]) -> Float[Tensor, ""]:
-    """Squared Frobenius distance of rotation matrices, mean over joints and samples."""
-    return ((predicted - target) ** 2).sum((-1, -2)).mean()
+def rotation_loss(
+    predicted: Float[Tensor, "n j 3 3"], target: Float[Tensor, "n j 3 3"], weight: Float[Tensor, "n j"] | None = None
+) -> Float[Tensor, ""]:
+    """Squared Frobenius distance of rotation matrices, (weighted) mean over joints and samples."""
+    return _mean(((predicted - target) ** 2).sum((-1, -2)), weight)
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Float[Tensor, ""]:
+    """The weighted mean; 0 where all weights are 0."""
+    return values.mean() if weight is None else (values * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
 def weighted_l1(
     predicted: Float[Tensor, "n k d"], target: Float[Tensor, "n k d"], weight: Float[Tensor, "n k"]
 ) -> Float[Tensor, ""]:
     """Weighted mean over points of the L1 distance between points."""
-    return ((predicted - target).abs().sum(-1) * weight).sum() / weight.sum().clamp_min(1e-6)
+    return _mean((predicted - target).abs().sum(-1), weight)
 
 
 _NO_KINK_MM2 = 1e-4
 
 
 def coefficient_loss(
-    predicted: Float[Tensor, "n c"], target: Float[Tensor, "n c"], factor: Float[Tensor, "c c"]
+    predicted: Float[Tensor, "n c"],
+    target: Float[Tensor, "n c"],
+    factor: Float[Tensor, "c c"],
+    weight: Float[Tensor, "n"] | None = None,
 ) -> Float[Tensor, ""]:
-    """How far wrong shape or expression coefficients move the skin: mean over samples, mm (see :class:`SkinMotion`).
+    """How far wrong shape or expression coefficients move the skin: (weighted) mean over samples, mm (see
+    :class:`SkinMotion`).
 
     Coefficients count by what they do: a plain mean squared error cares as much for those that move nothing.
     """
     squared = ((predicted - target) @ factor).square().sum(1)
-    return ((squared + _NO_KINK_MM2).sqrt() - _NO_KINK_MM2**0.5).mean()
+    return _mean((squared + _NO_KINK_MM2).sqrt() - _NO_KINK_MM2**0.5, weight)
 
 
 def part_loss(
@@ -76,7 +87,7 @@ def part_loss(
     weights: LossWeights,
     skin: SkinMotion,
 ) -> dict[str, Float[Tensor, ""]]:
-    """All terms of one regressor stage, weighted; their sum is the loss.
+    """All terms of one regressor stage, weighted; their sum is the loss. What the target does not know counts nothing.
 
     Args:
         answer: decoded parameters.
@@ -87,12 +98,18 @@ def part_loss(
         skin: what the coefficients do; rests of one where the part has no expression.
     """
     projected = project_weak(points, answer.camera)
-    seen = (0.1 + 0.9 * target.visible) * importance
+    known = importance.expand_as(target.visible)
+    if target.points_weight is not None:
+        known = known * target.points_weight
+    seen = (0.1 + 0.9 * target.visible) * known
+    turned = None if target.pose_weight is None else target.pose_weight[:, slots]
+    shape = coefficient_loss(answer.betas, target.betas, skin.betas, target.betas_weight)
+    face = coefficient_loss(answer.expression, target.expression, skin.expression, target.expression_weight)
     return {
-        "rotation": weights.rotation * rotation_loss(answer.pose[:, slots], target.pose[:, slots]),
-        "points": weights.points * weighted_l1(points, target.points, importance.expand_as(target.visible)),
+        "rotation": weights.rotation * rotation_loss(answer.pose[:, slots], target.pose[:, slots], turned),
+        "points": weights.points * weighted_l1(points, target.points, known),
         "projected": weights.projected * weighted_l1(projected, target.projected.clamp(-3, 3), seen),
-        "betas": weights.betas * coefficient_loss(answer.betas, target.betas, skin.betas),
-        "expression": weights.expression * coefficient_loss(answer.expression, target.expression, skin.expression),
+        "betas": weights.betas * shape,
+        "expression": weights.expression * face,
         "camera": weights.camera * (torch.log(answer.camera[:, 0]) - torch.log(target.camera[:, 0])).abs().mean(),
     }

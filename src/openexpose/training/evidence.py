@@ -1,8 +1,9 @@
-"""What the frozen trunks see in rendered pictures, computed once and kept beside the shards.
+"""What the frozen trunks see in pictures, computed once and kept beside the shards.
 
 As in prediction, a trunk looks at a close-up and then at the crop that its own landmarks ask for: it wants people and
 hands upright and of one size. What it saw there is the evidence; labels go to that crop's frame. The body's also looks
-at the people of whole scenes (``people`` shards), in all ways in which prediction looks at people in boxes.
+at the people of whole scenes (``people`` shards) and of photos (``samples``), in all ways in which prediction looks at
+people in boxes.
 
 <shard>.evidence.npz          the trunk's outputs, their crops, what they were made from, and which maps were kept
 <shard>.evidence-full.npz     the same of the fast bundle's body trunk
@@ -42,11 +43,12 @@ from openexpose.predict.looks import Looker, Sight, chosen, look_at_people, next
 from openexpose.predict.parts import SPECS
 from openexpose.synth.shard_files import open_shard, opened, read_arrays
 from openexpose.synth.shards import Shards, load_shards
+from openexpose.training.photos import is_photos, people_in_photos, photos_digest, photos_with_boxes
 
 Array = np.ndarray
 
-KINDS = {"body": ("body", "people"), "hand": ("hands",), "face": ("faces",)}
-"""The kinds of shards that each part learns from."""
+KINDS = {"body": ("body", "people", "samples"), "hand": ("hands",), "face": ("faces",)}
+"""The kinds of shards that each part learns from; ``samples``: fitted people in photos."""
 FIELDS = ("feature", "landmarks", "visibility", "world", "presence")
 _UNUSED = ("handedness",)
 _EXPECTED = "evidence of the frozen trunk beside every shard"
@@ -62,16 +64,23 @@ def find_shards(folder: Path, part: str) -> list[Path]:
     Raises:
         InputError: there are none, or they are of a test set.
     """
-    paths = [path for kind in KINDS[part] for path in shards_in(folder, kind) if kind != "people" or _is_shown(path)]
+    paths = [
+        path
+        for kind in KINDS[part]
+        for path in shards_in(folder, kind)
+        if kind not in ("people", "samples") or count_shown(path)
+    ]
     if not paths:
-        raise InputError(f"'{folder}' without {' or '.join(KINDS[part])} shards", "a folder made by `openexpose synth`")
+        wanted = " or ".join(", ".join(KINDS[part]).rsplit(", ", 1))
+        raise InputError(f"'{folder}' without {wanted} shards", "a folder made by `openexpose synth`")
     if holds_test_set(folder):
         raise InputError(f"the frozen test set in '{folder}'", "pictures to train on", "Measure on it.")
     return paths
 
 
-def _is_shown(path: Path) -> bool:
-    return len(people_shown(load_shards([path]))[0]) > 0
+def count_shown(shard: Path) -> int:
+    """How many people of a shard are learnt from."""
+    return len(people_in_photos(shard) if is_photos(shard) else people_shown(load_shards([shard]))[0])
 
 
 def people_shown(shards: Shards) -> tuple[Int[Array, "m"], Int[Array, "m"]]:
@@ -124,12 +133,9 @@ def cache_evidence(
         made_from, place = _made_from(path, network), evidence_path(path, trunk)
         if _is_fresh(path, place, made_from, maps):
             continue
-        shard, beside = load_shards([path]), f".{os.getpid()}.part"
-        looks = (
-            _of_scenes(session, shard, trunk) if shard.kind == "people" else _of_closeups(session, part, shard, batch)
-        )
+        looks, beside = _looks(session, part, path, trunk, batch), f".{os.getpid()}.part"
         with _written([map_path(path, name) for name in maps], beside) as files:
-            seen = _gathered(looks, len(people_shown(shard)[0]), dict(zip(maps, files, strict=True)))
+            seen = _gathered(looks, count_shown(path), dict(zip(maps, files, strict=True)))
         temporary = path.with_suffix(f"{beside}.npz")
         seen |= {"made_from": np.array(made_from), "maps": np.array(maps, "U")}
         np.savez(temporary, **seen)  # type: ignore[arg-type]
@@ -191,6 +197,18 @@ def _runner(session: ort.InferenceSession) -> Callable[[Float[Array, "n 3 s s"]]
     return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
 
 
+def _looks(
+    session: ort.InferenceSession, part: str, path: Path, trunk: str | None, batch: int
+) -> Iterator[dict[str, Array]]:
+    """What the trunk sees in a shard."""
+    if is_photos(path):
+        return _of_people(session, photos_with_boxes(path), trunk)
+    shard = load_shards([path])
+    if shard.kind == "people":
+        return _of_people(session, _scenes(shard), trunk)
+    return _of_closeups(session, part, shard, batch)
+
+
 def _of_closeups(session: ort.InferenceSession, part: str, shards: Shards, batch: int) -> Iterator[dict[str, Array]]:
     """What the trunk sees of close-ups."""
     run, side, left = _runner(session), session.get_inputs()[0].shape[-1], is_left(shards)
@@ -200,14 +218,23 @@ def _of_closeups(session: ort.InferenceSession, part: str, shards: Shards, batch
         yield _followed(run, part, some, side)
 
 
-def _of_scenes(session: ort.InferenceSession, shards: Shards, trunk: str | None) -> Iterator[dict[str, Array]]:
-    """What the body's trunk sees of the people in scenes, in the crops in which it last looks at them."""
-    config = BundleConfig.read(fast_bundle() if trunk else default_bundle()).parts["body"]
-    run, runner = _runner(session), TrunkRunner(SPECS["body"], config, session)
+def _scenes(shards: Shards) -> Iterator[tuple[UInt8[Array, "h w 3"], Float[Array, "n 4"]]]:
+    """The pictures of scenes in which somebody is learnt from, and their boxes."""
     people, pictures = people_shown(shards)
     for picture in np.unique(pictures).tolist():
-        pixels, boxes = shards.image(picture), shards.labels["box_xyxy_px"][people[pictures == picture]]
-        crop = look_at_people(Looker(runner, pixels), boxes.astype(float)).crop
+        yield shards.image(picture), shards.labels["box_xyxy_px"][people[pictures == picture]].astype(float)
+
+
+def _of_people(
+    session: ort.InferenceSession,
+    pictures: Iterable[tuple[UInt8[Array, "h w 3"], Float[Array, "n 4"]]],
+    trunk: str | None,
+) -> Iterator[dict[str, Array]]:
+    """What the body's trunk sees of the people in whole pictures, in the crops in which it last looks at them."""
+    config = BundleConfig.read(fast_bundle() if trunk else default_bundle()).parts["body"]
+    run, runner = _runner(session), TrunkRunner(SPECS["body"], config, session)
+    for pixels, boxes in pictures:
+        crop = look_at_people(Looker(runner, pixels), boxes).crop
         yield run(np.stack([sample_crop(pixels, crop[k], config.size) for k in range(len(boxes))])) | _told(crop)
 
 
@@ -285,7 +312,8 @@ def await_evidence(
 
 def _made_from(shard: Path, trunk: Path) -> str:
     """What evidence depends on: the pictures of the shard and the trunk, as digests."""
-    return f"{open_shard(shard).digest} {_digest(trunk, trunk.stat().st_mtime_ns)}"
+    pictures = photos_digest(shard) if is_photos(shard) else open_shard(shard).digest
+    return f"{pictures} {_digest(trunk, trunk.stat().st_mtime_ns)}"
 
 
 @cache

@@ -93,11 +93,13 @@ def head_task(config: TrainConfig) -> tuple["HeadTask", int]:
 
 
 def _check(config: TrainConfig) -> None:
-    """See that the data are rendered shards, and that some can be trained on."""
-    others = sorted({dataset.name for dataset in config.data if dataset.name != "synthetic"})
+    """See that the data are shards, and that some can be trained on."""
+    known = ("synthetic", "samples") if config.stage == "body" else ("synthetic",)
+    others = sorted({dataset.name for dataset in config.data if dataset.name not in known})
     if others:
         fix = "Make them with `openexpose synth`, or train with --recipe paper."
-        raise InputError(f"the data set {', '.join(others)}", "for the default recipe rendered shards", fix)
+        expected = "for the default recipe rendered shards, of bodies also samples"
+        raise InputError(f"the data set {', '.join(others)}", expected, fix)
     if not 0 <= config.held_out < 1:
         raise InputError(f"--held-out {config.held_out}", "a share from 0 to less than 1")
 

@@ -1,4 +1,4 @@
-"""Rendered shards with cached trunk evidence, as training tensors."""
+"""Shards with cached trunk evidence, as training tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from openexpose.body.keypoints import IBUG68
@@ -24,6 +24,7 @@ from openexpose.synth.photo import HIDDEN
 from openexpose.synth.shards import Shards, load_shards
 from openexpose.training.evidence import (
     FIELDS,
+    count_shown,
     find_shards,
     is_left,
     load_evidence,
@@ -31,6 +32,7 @@ from openexpose.training.evidence import (
     people_shown,
     trunk_picture,
 )
+from openexpose.training.photos import is_photos, people_in_photos, photo_labels
 
 Array = np.ndarray
 
@@ -86,12 +88,7 @@ class PartData:
 
     def pictures(self, side_px: int = 192) -> list[Float[Array, "3 s s"]]:
         """The samples' crops, RGB 0..1, left hands mirrored. Reads the shards: for a few samples."""
-        origin = self.origin.tolist()
-        opened = {shard: load_shards([self.shards[shard]]) for shard in dict(origin)}
-        left = {shard: is_left(some) for shard, some in opened.items()}
-        picture = {shard: people_shown(some)[1] for shard, some in opened.items()}
-        places = [(shard, int(picture[shard][row])) for shard, row in origin]
-        whole = [trunk_picture(opened[s].image(k), None, mirrored=bool(left[s][k])) for s, k in places]
+        whole = [_whole_picture(self.shards[shard], row) for shard, row in self.origin.tolist()]
         crops = [Crop(row[:2], row[2], row[3]) for row in self.crop.double().numpy()]
         return [sample_crop(picture, crop, side_px) for picture, crop in zip(whole, crops, strict=True)]
 
@@ -105,12 +102,12 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
     """
     paths = [path for folder in folders for path in find_shards(folder, spec.name)]
     evidence: dict[str, list[Array]] = {name: [] for name in FIELDS}
-    labels: dict[str, list[Array]] = {}
+    labels: list[dict[str, Array]] = []
     origin: list[Tensor] = []
     crops: list[Tensor] = []
     for number, path in enumerate(paths):
-        sight, shards = load_evidence(path, trunk), load_shards([path])
-        cached, crop, count = sight.seen, sight.crop, len(people_shown(shards)[0])
+        sight, count = load_evidence(path, trunk), count_shown(path)
+        cached, crop = sight.seen, sight.crop
         if len(cached.feature) != count:
             got = f"'{path}' with evidence of other pictures"
             raise InputError(got, "evidence made from these", "Delete the evidence.")
@@ -120,12 +117,40 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
         rows = torch.arange(count)
         origin.append(torch.stack([torch.full_like(rows, number), rows], 1))
         crops.append(torch.from_numpy(np.column_stack([crop.centre_px, crop.side_px, crop.angle_rad])))
-        for name, value in part_labels(shards, spec.name, crop).items():
-            labels.setdefault(name, []).append(value.astype(np.float32))
+        labels.append(_labels(path, spec.name, crop))
     world = _tensor(evidence["world"]) if evidence["world"] else None
     seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
-    target = PartTarget(**{name: _tensor(values) for name, values in labels.items()})
+    target = _joined(labels)
     return PartData(seen, target, torch.cat(origin), tuple(paths), torch.cat(crops).float())
+
+
+def _labels(shard: Path, part: str, crop: Crop) -> dict[str, Array]:
+    """Labels of the people of a shard by the names of :class:`PartTarget`."""
+    if is_photos(shard):
+        return photo_labels(people_in_photos(shard), crop)
+    return part_labels(load_shards([shard]), part, crop)
+
+
+def _joined(labels: Sequence[dict[str, Array]]) -> PartTarget:
+    """Labels of several shards; those without weights know everything."""
+    shapes = {name: value.shape[1:] for told in labels for name, value in told.items()}
+    full = [
+        {
+            name: told.get(name, np.ones((len(told["pose"]), *shape))).astype(np.float32)
+            for name, shape in shapes.items()
+        }
+        for told in labels
+    ]
+    return PartTarget(**{name: _tensor([told[name] for told in full]) for name in shapes})
+
+
+def _whole_picture(shard: Path, row: int) -> UInt8[Array, "h w 3"]:
+    """The picture of a person of a shard; left hands mirrored."""
+    if is_photos(shard):
+        return people_in_photos(shard)[row].read_pixels()
+    shards = load_shards([shard])
+    picture = int(people_shown(shards)[1][row])
+    return trunk_picture(shards.image(picture), None, mirrored=bool(is_left(shards)[picture]))
 
 
 def _tensor(arrays: list[Array]) -> Tensor:
