@@ -25,7 +25,7 @@ from openexpose.cli.prediction import (
 )
 from openexpose.errors import InputError
 from openexpose.fitting.fit import aim_at, fit
-from openexpose.fitting.keypoint_files import read_keypoints
+from openexpose.fitting.keypoint_files import keypoint_file, read_keypoints
 from openexpose.fitting.observed import Observed, confident, observe
 from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
@@ -36,8 +36,6 @@ from openexpose.image.read import Image, find_images, read_image
 from openexpose.people import People
 from openexpose.predict.parts import BODY
 from openexpose.predict.pipeline import Predictor
-
-_KINDS = ("{stem}.json", "{stem}_keypoints.json")
 
 
 def fit_photos(options: Fit) -> int:
@@ -120,7 +118,7 @@ class _Fitter:
         """What to aim at, and where to begin (None: at the mean pose)."""
         options, name, size = self.options, image.path.name, (image.width, image.height)
         if options.keypoints is not None:
-            file = _keypoint_file(options.keypoints, image.path)
+            file = keypoint_file(options.keypoints, image.path)
             observed = [confident(one) for one in read_keypoints(file, image=name, image_size=size)]
             observed = [one for one in observed if one.has("body")]
             if self.predictor is None or not observed:
@@ -146,18 +144,3 @@ def _model(path: Path | None) -> BodyModel:
     if path is None:
         return load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
     return load_body_model(path, num_betas=10, num_expression=10)
-
-
-def _keypoint_file(place: Path, photo: Path) -> Path:
-    """The file with the keypoints of a photo.
-
-    Raises:
-        InputError: the folder has none.
-    """
-    if not place.is_dir():
-        return place
-    names = [kind.format(stem=photo.stem) for kind in _KINDS]
-    for name in names:
-        if (place / name).is_file():
-            return place / name
-    raise InputError(f"'{place}' without keypoints of '{photo.name}'", " or ".join(names))

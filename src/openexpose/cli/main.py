@@ -14,6 +14,7 @@ import tyro
 from openexpose.cli.assets import Assets
 from openexpose.cli.bundle import Bundle
 from openexpose.cli.compare import Compare
+from openexpose.cli.curate import Curate
 from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
 from openexpose.cli.fit import Fit
@@ -32,6 +33,7 @@ _Command = (
     | Annotated[Synth, tyro.conf.subcommand("synth")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Curate, tyro.conf.subcommand("curate")]
     | Annotated[Transfer, tyro.conf.subcommand("transfer")]
     | Annotated[Bundle, tyro.conf.subcommand("bundle")]
     | Annotated[ImportExpose, tyro.conf.subcommand("import-expose")]

@@ -137,7 +137,7 @@ def _write(path: Path, first: int, pictures: list[list[tuple[Sample, dict[str, s
     try:
         with part.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for number, people in enumerate(pictures, first):
-                content, suffix = _picture(people[0][0])
+                content, suffix = upright_file(people[0][0])
                 _add(archive, f"{number:07d}.{suffix}", content)
                 for person, (sample, note) in enumerate(people):
                     labels = {name: getattr(sample, name) for name in _LABELS}
@@ -161,8 +161,13 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(entry, io.BytesIO(content))
 
 
-def _picture(sample: Sample) -> tuple[bytes, str]:
-    """The picture's file, and what kind it is."""
+def upright_file(sample: Sample) -> tuple[bytes, str]:
+    """The content of the sample's picture file, which becomes JPEG if it is neither JPEG nor PNG or not upright, and
+    what kind it is: ``jpg`` or ``png``.
+
+    Raises:
+        InputError: the picture is missing or damaged.
+    """
     try:
         content = sample.image.read_bytes() if not isinstance(sample.image, bytes) else sample.image
         with PIL.Image.open(io.BytesIO(content)) as picture:

@@ -37,9 +37,10 @@ def read_curated_fits(folder: Path, split: str = "train") -> Reading:
     """Read the curated SMPL-X fits of ExPose: ``{train,val}.npz`` and pictures.
 
     Keys: ``img_fns``, ``betas`` and ``expression`` [n, 10], ``keypoints2D`` [n, 137, 3] (OpenPose), ``pose``
-    [n, 53 or 55, 3]. Confidences become 0 or 1 (see :func:`~openexpose.data.labels.binary_confidence`); a hand or
-    face without keypoints has no rotations and no expression. Pictures: named relative to the folder or its
-    ``images``. The box is that of the keypoints.
+    [n, 53 or 55, 3]; of ``openexpose curate`` also ``coefficients`` [n], the body model that they belong to.
+    Confidences become 0 or 1 (see :func:`~openexpose.data.labels.binary_confidence`); a hand or face without keypoints
+    has no rotations and no expression. Pictures: named relative to the folder or its ``images``. The box is that of
+    the keypoints.
 
     Raises:
         InputError: a file is missing or broken, or has arrays of wrong shapes; no such split.
@@ -52,14 +53,16 @@ def read_curated_fits(folder: Path, split: str = "train") -> Reading:
         "keypoints2D": (None, 137, 3),
         "pose": (None, None, 3),
     }
-    data = read_npz(folder / f"{split}.npz", shapes)
+    data = read_npz(folder / f"{split}.npz", shapes, {"coefficients": (None,)})
     pose = smplx_pose(data["pose"])
+    models = data.get("coefficients", np.full(len(pose), "smplx"))
     find = picture_finder(folder, data["img_fns"], ("", "images", split))
 
     def make(row: int) -> Sample:
         name = f"curated_fits/{split}/{data['img_fns'][row]}"
         keypoints = binary_confidence(to_keypoints(data["keypoints2D"][row], OPENPOSE137))
-        return _fit(name, find(data["img_fns"][row]), keypoints, pose[row], data["betas"][row], data["expression"][row])
+        numbers = pose[row], data["betas"][row], data["expression"][row]
+        return _fit(name, find(data["img_fns"][row]), keypoints, *numbers, coefficients=str(models[row]))
 
     return gather(range(len(pose)), make)
 
@@ -178,6 +181,7 @@ def _fit(
     expression: Float[Array, "e"],
     *,
     box: Float[Array, "4"] | None = None,
+    coefficients: str = "smplx",
 ) -> Sample:
     """A whole-body fit; what has no keypoints is not believed."""
     valid = visible_slots(keypoints_px)
@@ -191,4 +195,5 @@ def _fit(
         pose_valid=valid,
         betas=betas,
         expression=expression if valid[22] else None,
+        coefficients=coefficients,
     )

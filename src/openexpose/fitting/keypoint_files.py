@@ -42,6 +42,21 @@ _MOSTLY = 0.5
 """So much of the confidence must lie inside the picture."""
 
 
+def keypoint_file(place: Path, photo: Path) -> Path:
+    """The file with the keypoints of a photo: ``place`` itself, or STEM.json or STEM_keypoints.json in that folder.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    if not place.is_dir():
+        return place
+    names = f"{photo.stem}.json", f"{photo.stem}_keypoints.json"
+    for name in names:
+        if (place / name).is_file():
+            return place / name
+    raise InputError(f"'{place}' without keypoints of '{photo.name}'", " or ".join(names))
+
+
 def read_keypoints(path: Path, *, image: str, image_size: tuple[int, int], format: str | None = None) -> list[Observed]:
     """Read the people of one picture from a JSON file of keypoints. docs/fitting.md lists what is read.
 

@@ -96,10 +96,14 @@ def read_image(path: str | Path) -> Image:
     return Image(_to_rgb(upright, path), focal_px, path)
 
 
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
+def find_images(paths: Iterable[str | Path], *, same_names: bool = False) -> list[Path]:
     """The pictures that a list of files and folders names, in order; a folder's own pictures come sorted by name.
 
     Files are passed on as they are (:func:`read_image` says what is wrong with one); one named twice comes once.
+
+    Args:
+        paths: files and folders.
+        same_names: whether pictures may have the same stem.
 
     Raises:
         InputError: nothing given, a folder without pictures, or two pictures with the same stem (outputs are named
@@ -112,7 +116,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         raise InputError("no pictures", "at least one picture or folder of pictures")
     by_stem: dict[str, Path] = {}
-    for path in found.values():
+    for path in () if same_names else found.values():
         other = by_stem.setdefault(path.stem.casefold(), path)
         if other is not path:
             raise InputError(
