@@ -31,6 +31,8 @@ class Prepare:
     """Focal length in pixels. Default: from the photo's EXIF data, else the length of the photo's diagonal."""
     fov: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="")] = None
     """Field of view across the photo's longer side, instead of a focal length."""
+    bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Folder with networks, as `openexpose bundle` makes it. Default: the one in the package."""
     threads: int = 2
     """Processor threads of one network."""
 

@@ -34,7 +34,7 @@ def prepare_photos(options: Prepare) -> int:
     by_name = options.keypoints is not None or options.boxes is not None
     photos = find_images(options.paths, same_names=not by_name)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
-    licence, fitter = licences(options.licence), Fitter(options.threads)
+    licence, fitter = licences(options.licence), Fitter(options.threads, options.bundle)
 
     def fit(image: Image) -> list[FitRecord]:
         return _fit(fitter, options, boxes, image)

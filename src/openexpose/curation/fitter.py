@@ -33,10 +33,11 @@ class Fitter:
 
     Args:
         threads: of one network.
+        bundle: folder with the networks; None: the packaged one.
     """
 
-    def __init__(self, threads: int = 2) -> None:
-        self._threads = threads
+    def __init__(self, threads: int = 2, bundle: Path | None = None) -> None:
+        self._threads, self._bundle = threads, bundle
 
     @cached_property
     def model(self) -> BodyModel:
@@ -50,8 +51,12 @@ class Fitter:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The packaged bundle."""
-        return Predictor.load(threads=self._threads)
+        """The bundle's networks.
+
+        Raises:
+            InputError: no such bundle.
+        """
+        return Predictor.load(self._bundle, threads=self._threads)
 
     def __call__(
         self,
