@@ -25,11 +25,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from openexpose.curation.store import FitRecord, Store
 
 from openexpose.body.keypoints import INDEX, PARTS
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import load_body_model
+from openexpose.curation.store import FitRecord, Store
 from openexpose.data.openpose import BODY, HANDS_AND_FACE
 from openexpose.data.sample_shards import write_samples
 from openexpose.data.skeletons import BODY25

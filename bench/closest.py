@@ -17,7 +17,7 @@ import numpy as np
 
 from openexpose.body.mesh import posed_mesh
 from openexpose.body.model import load_body_model
-from openexpose.evaluation.closest import SurfaceIndex
+from openexpose.fitting.closest import SurfaceIndex
 from openexpose.geometry.rotation import rotvec_to_matrix
 
 Candidate = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]

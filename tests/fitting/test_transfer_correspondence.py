@@ -9,7 +9,8 @@ from scipy.sparse import csc_matrix, csr_matrix, hstack
 from tests.fitting import standins
 
 from openexpose.errors import InputError
-from openexpose.fitting.correspondence import closest_on_triangles, read_correspondence, turned_round
+from openexpose.fitting.closest import SurfaceIndex
+from openexpose.fitting.correspondence import closest_points, read_correspondence, turned_round
 from openexpose.fitting.models import SkinnedModel, load_model
 from openexpose.fitting.transfer_register import part_joints, register
 
@@ -60,18 +61,25 @@ def test_a_matrix_turned_round_finds_the_neighbouring_surface(pair) -> None:
     assert distance.mean() < 1e-3 and np.isin(rows, back.rows).mean() > 0.95
 
 
-def test_closest_points_are_those_of_brute_force() -> None:
+def test_counterparts_are_the_closest_points_that_are_near_and_face_the_same_way() -> None:
     rng = np.random.default_rng(0)
-    vertices, faces = rng.normal(size=(12, 3)), np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]])
-    points = rng.normal(size=(60, 3)) * 2
-    triangle, weights, distance = closest_on_triangles(points, vertices, faces)
+    vertices, faces = 0.01 * rng.normal(size=(12, 3)), np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]])
+    points, normals = 0.02 * rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    among = np.arange(0, 60, 2)
+    way = closest_points(points, among, normals, SurfaceIndex(vertices, faces))
     grid = np.array([(i, j, 60 - i - j) for i in range(61) for j in range(61 - i)]) / 60.0
-    dense = (grid @ vertices[faces]).reshape(-1, 3)
-    brute = np.linalg.norm(points[:, None] - dense, axis=-1).min(1)
-    assert (distance <= brute + 1e-12).all() and (brute - distance).max() < 0.05
+    dense = np.einsum("gk,fkx->fgx", grid, vertices[faces])
+    brute = np.linalg.norm(points[:, None, None] - dense, axis=-1).min(2)
+    facing = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
+    facing /= np.linalg.norm(facing, axis=1, keepdims=True)
+    nearest, distance = brute.argmin(1), brute.min(1)
+    wanted = (distance < 0.015) & ((facing[nearest] * normals).sum(1) > 0.3)
+    assert way.rows.tolist() == among[wanted[among]].tolist() and len(way.rows) > 3
+    found = np.linalg.norm(way.apply(vertices[None])[0] - points[way.rows], axis=1)
+    assert (found <= distance[way.rows] + 1e-12).all() and (distance[way.rows] - found).max() < 5e-4
+    weights = way.matrix[way.rows].toarray()
     assert (weights >= 0).all() and np.abs(weights.sum(1) - 1).max() < 1e-12
-    placed = np.einsum("nk,nkx->nx", weights, vertices[faces[triangle]])
-    np.testing.assert_allclose(np.linalg.norm(placed - points, axis=1), distance)
 
 
 def test_a_hand_is_registered_with_the_body_without_a_file(pair) -> None:

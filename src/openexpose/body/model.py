@@ -1,9 +1,5 @@
 """The body model file (SMPL-X npz format), read into one immutable record."""
 
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -12,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from openexpose.body.model_file import ModelFile, open_npz
 from openexpose.errors import InputError
 
 Array = np.ndarray
@@ -26,9 +23,6 @@ EXTRA_VERTICES = np.array(
     ]
 )
 """Vertices of the 21 keypoints that follow the 55 joints; the same numbers in every SMPL-X file and in freebody."""
-
-_EXPRESSION_COLUMN = 300
-_NARROW_COLUMNS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,114 +178,42 @@ def load_body_model(path: Path | str | None = None, *, num_betas: int = 10, num_
         with as_file(files("openexpose.body") / "data" / "SMPLX_FREEBODY.npz") as packaged:
             return load_body_model(packaged, num_betas=num_betas, num_expression=num_expression)
     path = Path(path)
-    with _open_npz(path) as reader:
-        return _build(reader, num_betas, num_expression)
+    with open_npz(path) as arrays:
+        return _build(ModelFile(path, arrays), num_betas, num_expression)
 
 
-@contextmanager
-def _open_npz(path: Path) -> Iterator["_Reader"]:
-    expected = "an SMPL-X body model as an .npz file"
-    if not path.is_file():
-        raise InputError(f"{path}, which is not a file", expected)
-    try:
-        npz = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        npz = None
-    if not isinstance(npz, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}, which is not an npz archive", expected, "A .pkl model has an .npz twin: use that.")
-    with npz:
-        yield _Reader(npz, path)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    npz: np.lib.npyio.NpzFile
-    path: Path
-
-    def read(self, key: str, shape: tuple[int | None, ...], kinds: str = "f") -> Array:
-        """The array of a key; None in ``shape`` is any length, ``kinds`` the allowed numpy kinds."""
-        expected = f"key {key!r} with shape {shape} (None: any length)".replace(",)", ")")
-        if key not in self.npz.files:
-            raise InputError(f"{self.path} without the key {key!r}", expected)
-        try:
-            array = self.npz[key]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{self.path} with an unreadable key {key!r} ({error})", expected) from None
-        fits = len(shape) == array.ndim and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-        if not fits or array.dtype.kind not in kinds:
-            raise InputError(f"{self.path} with {key!r} of shape {array.shape}, type {array.dtype}", expected)
-        return array
-
-    def indices(self, key: str, shape: tuple[int | None, ...], count: int) -> Int[Array, "..."]:
-        """An integer array whose entries lie in [0, count)."""
-        array = self.read(key, shape, "iu").astype(np.int64)
-        if array.size and (array.min() < 0 or array.max() >= count):
-            got = f"{self.path} with {key!r} between {array.min()} and {array.max()}"
-            raise InputError(got, f"{key!r} in [0, {count})")
-        return array
-
-    def directions(self, count: int, num_betas: int, num_expression: int) -> tuple[Array, Array]:
-        """Shape and expression directions [v, 3, b], [v, 3, e]: where they lie depends on the number of columns."""
-        shapedirs = self.read("shapedirs", (count, 3, None))
-        columns = shapedirs.shape[-1]
-        wide = columns >= 400
-        start = _EXPRESSION_COLUMN if wide else _NARROW_COLUMNS
-        stop = columns if wide else min(columns, 2 * _NARROW_COLUMNS)
-        limits = min(start, columns), max(stop - start, 0)
-        for wanted, limit, what in zip((num_betas, num_expression), limits, ("betas", "expression"), strict=True):
-            if not 0 <= wanted <= limit:
-                raise InputError(
-                    f"num_{what} = {wanted} for {self.path}, whose 'shapedirs' has {columns} columns",
-                    f"0 to {limit} {what} coefficients from this file",
-                )
-        expression = shapedirs[..., start : start + num_expression]
-        return (
-            np.ascontiguousarray(shapedirs[..., :num_betas], np.float32),
-            np.ascontiguousarray(expression, np.float32),
-        )
-
-    def parents(self) -> Int[Array, "55"]:
-        parents = self.read("kintree_table", (2, NUM_JOINTS), "iu")[0].astype(np.int64)
-        parents[0] = -1
-        if (parents[1:] < 0).any() or (parents >= np.arange(NUM_JOINTS)).any():
-            raise InputError(f"{self.path} with 'kintree_table' {parents.tolist()}", "parents before their children")
-        return parents
-
-
-def _build(reader: _Reader, num_betas: int, num_expression: int) -> BodyModel:
-    v_template = reader.read("v_template", (None, 3)).astype(np.float32)
+def _build(file: ModelFile, num_betas: int, num_expression: int) -> BodyModel:
+    v_template = file.read("v_template", (None, 3)).astype(np.float32)
     count = len(v_template)
     if count <= EXTRA_VERTICES.max():
-        got = f"{reader.path} with {count} vertices in 'v_template'"
+        got = f"{file.path} with {count} vertices in 'v_template'"
         raise InputError(got, f"more than {EXTRA_VERTICES.max()} vertices: some keypoints are vertices by number")
-    faces = reader.indices("f", (None, 3), count)
-    shape_dirs, expression_dirs = reader.directions(count, num_betas, num_expression)
-    regressor = reader.read("J_regressor", (NUM_JOINTS, count)).astype(np.float32)
-    flat = np.concatenate([v_template[..., None], shape_dirs, expression_dirs], -1).reshape(count, -1)
-    joints = (regressor @ flat).reshape(NUM_JOINTS, 3, -1)
-    joint_template, joint_shape_dirs, joint_expression_dirs = np.split(joints, [1, 1 + num_betas], -1)
-    has_uv = {"vt", "ft"} <= set(reader.npz.files)
-    uv = reader.read("vt", (None, 2)).astype(np.float32) if has_uv else None
-    stem = reader.path.stem
+    parents = file.parents(NUM_JOINTS)
+    faces = file.indices("f", (None, 3), count)
+    shape_dirs, expression_dirs = file.directions(NUM_JOINTS, count, num_betas, num_expression)
+    joints = file.joints(NUM_JOINTS, v_template, shape_dirs, expression_dirs)
+    has_uv = {"vt", "ft"} <= file.arrays.keys()
+    uv = file.read("vt", (None, 2)).astype(np.float32) if has_uv else None
+    stem = file.path.stem
     return BodyModel(
         name="freebody" if stem == "SMPLX_FREEBODY" else stem,
         v_template=v_template,
         faces=faces.astype(np.int32),
         shape_dirs=shape_dirs,
         expression_dirs=expression_dirs,
-        joint_template=np.ascontiguousarray(joint_template[..., 0]),
-        joint_shape_dirs=np.ascontiguousarray(joint_shape_dirs),
-        joint_expression_dirs=np.ascontiguousarray(joint_expression_dirs),
-        weights=reader.read("weights", (count, NUM_JOINTS)).astype(np.float32),
-        parents=reader.parents(),
+        joint_template=joints[0],
+        joint_shape_dirs=joints[1],
+        joint_expression_dirs=joints[2],
+        weights=file.read("weights", (count, NUM_JOINTS)).astype(np.float32),
+        parents=parents,
         extra_vertices=EXTRA_VERTICES,
-        landmark_vertices=faces[reader.indices("lmk_faces_idx", (51,), len(faces))],
-        landmark_barycentric=reader.read("lmk_bary_coords", (51, 3)).astype(np.float32),
-        contour_vertices=faces[reader.indices("dynamic_lmk_faces_idx", (79, 17), len(faces))],
-        contour_barycentric=reader.read("dynamic_lmk_bary_coords", (79, 17, 3)).astype(np.float32),
-        hand_mean=np.stack([reader.read(f"hands_mean{side}", (45,)) for side in "lr"]).astype(np.float32),
-        hand_components=np.stack([reader.read(f"hands_components{s}", (45, 45)) for s in "lr"]).astype(np.float32),
+        landmark_vertices=faces[file.indices("lmk_faces_idx", (51,), len(faces))],
+        landmark_barycentric=file.read("lmk_bary_coords", (51, 3)).astype(np.float32),
+        contour_vertices=faces[file.indices("dynamic_lmk_faces_idx", (79, 17), len(faces))],
+        contour_barycentric=file.read("dynamic_lmk_bary_coords", (79, 17, 3)).astype(np.float32),
+        hand_mean=np.stack([file.read(f"hands_mean{side}", (45,)) for side in "lr"]).astype(np.float32),
+        hand_components=np.stack([file.read(f"hands_components{s}", (45, 45)) for s in "lr"]).astype(np.float32),
         uv=uv,
-        uv_faces=reader.indices("ft", (len(faces), 3), len(uv)).astype(np.int32) if uv is not None else None,
-        pose_dirs=PoseBlendShapes.from_dense(reader.read("posedirs", (count, 3, 9 * (NUM_JOINTS - 1)))),
+        uv_faces=file.indices("ft", (len(faces), 3), len(uv)).astype(np.int32) if uv is not None else None,
+        pose_dirs=PoseBlendShapes.from_dense(file.read("posedirs", (count, 3, 9 * (NUM_JOINTS - 1)))),
     )

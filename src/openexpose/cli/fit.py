@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from openexpose.cli.predict import Output
+Saved = Literal["json", "npz", "overlay", "glb", "samples"]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit bodies with hands and faces to 2D keypoints (SMPLify-X).
+    """Fit bodies with hands and faces, or lone hands or faces, to 2D keypoints (SMPLify-X).
 
     Writes for each photo what `openexpose predict` writes, and STEM_fit.json: energies, steps and seconds.
     """
@@ -30,16 +30,20 @@ class Fit:
     method: Literal["fast", "full"] = "fast"
     """fast: Levenberg-Marquardt, a fraction of a second a person. full: L-BFGS in all stages, as SMPLify-X (needs the
     extra 'evaluate')."""
+    part: Literal["whole", "face", "left-hand", "right-hand"] = "whole"
+    """whole: people. Else just this part, with that network's answer to begin at: the boxes (or the whole photo) show
+    one each, or the --keypoints hold it."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Boxes of the people, as in `openexpose predict`; not with --keypoints."""
+    """Boxes of the people (or parts), as in `openexpose predict`; not with --keypoints."""
     focal_length: Annotated[float | None, tyro.conf.arg(metavar="PX", help_behavior_hint="")] = None
     """Focal length in pixels. Default: from the photo's EXIF data, else the length of the photo's diagonal."""
     fov: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="")] = None
     """Field of view across the photo's longer side, instead of a focal length."""
     body_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """SMPL-X file of yours to fit, with --init mean. Default: the free body."""
-    save: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
-    """What to write besides."""
+    """Model file of yours (.npz or .pkl) to fit, with --init mean: SMPL-X, SMPL-H or SMPL; with --part also MANO or
+    FLAME (docs/fitting.md). All but SMPL-X's npz need the extra 'evaluate'. Default: the free body."""
+    save: tuple[Saved, ...] = ("json", "npz", "overlay", "glb")
+    """What to write besides. samples: all fits as data to train on, OUT/samples-000000.tar and so on (docs/data.md)."""
     threads: int = 2
     """Processor threads of one network."""
 

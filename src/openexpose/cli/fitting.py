@@ -9,9 +9,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from openexpose.body.mesh import keypoints, posed_mesh
-from openexpose.body.model import BodyModel, load_body_model
 from openexpose.cli.extras import need
 from openexpose.cli.fit import Fit
+from openexpose.cli.predict import Output
 from openexpose.cli.prediction import (
     Boxes,
     Results,
@@ -23,10 +23,15 @@ from openexpose.cli.prediction import (
     read_boxes,
     write_results,
 )
+from openexpose.data.sample import Sample
+from openexpose.data.sample_shards import write_samples
 from openexpose.errors import InputError
+from openexpose.fitting.embedding import is_smplx_npz, load_fit_model
+from openexpose.fitting.export import MODELS, samples_of
 from openexpose.fitting.fit import aim_at, fit
 from openexpose.fitting.keypoint_files import keypoint_file, read_keypoints
-from openexpose.fitting.observed import Observed, confident, observe
+from openexpose.fitting.lone import LONE_PARTS, fit_lone, less_contour
+from openexpose.fitting.observed import FEWEST_FINE, Observed, confident, observe
 from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
 from openexpose.fitting.state import State
@@ -34,8 +39,14 @@ from openexpose.formats.atomic import write_whole
 from openexpose.geometry.camera import default_focal_px
 from openexpose.image.read import Image, find_images, read_image
 from openexpose.people import People
-from openexpose.predict.parts import BODY
 from openexpose.predict.pipeline import Predictor
+
+_COUNTED = {
+    "whole": ("person", "people"),
+    "face": ("face", "faces"),
+    "left-hand": ("left hand", "left hands"),
+    "right-hand": ("right hand", "right hands"),
+}
 
 
 def fit_photos(options: Fit) -> int:
@@ -47,8 +58,8 @@ def fit_photos(options: Fit) -> int:
     _check(options)
     images = find_images(options.paths)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
-    check_outputs(options.out, options.save, images)
     fitter = _Fitter(options, boxes)
+    check_outputs(options.out, fitter.files, images)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
@@ -59,9 +70,11 @@ def fit_photos(options: Fit) -> int:
                 raise
             failed += 1
             tqdm.write(f"openexpose: {error}", file=sys.stderr)
+    if fitter.samples:
+        write_samples(options.out, fitter.samples)
     ending = f", {failed} failed" if failed else ""
     done = counted(len(images) - failed, "photo", "photos")
-    print(f"{done}, {counted(people, 'person', 'people')}{ending}: {options.out}")
+    print(f"{done}, {counted(people, *_COUNTED[options.part])}{ending}: {options.out}")
     return 1 if failed else 0
 
 
@@ -83,7 +96,13 @@ class _Fitter:
 
     def __init__(self, options: Fit, boxes: Boxes | None) -> None:
         self.options, self.boxes = options, boxes
-        self.model = _model(options.body_model)
+        self.files: tuple[Output, ...] = tuple(kind for kind in options.save if kind != "samples")
+        self.samples: list[Sample] = []
+        if options.body_model is not None and not is_smplx_npz(options.body_model):
+            need("evaluate", "scipy")
+        self.model = load_fit_model(options.body_model, options.part)
+        if "samples" in options.save and (name := self.model.body.name) not in MODELS:
+            raise InputError(f"--save samples with the model '{name}'", f"one of {', '.join(MODELS)}")
         self.priors = Priors.load()
         asked = options.keypoints is None or options.init == "expose"
         self.predictor = Predictor.load(threads=options.threads) if asked else None
@@ -95,14 +114,22 @@ class _Fitter:
         focal_px = focal.px or default_focal_px(image.width, image.height)
         observed, answer = self._seen(image, focal_px)
         if not observed:
-            tqdm.write(f"openexpose: {path}: no people", file=sys.stderr)
+            hint = "" if options.part == "whole" else " (boxes tight around them help: --boxes)"
+            tqdm.write(f"openexpose: {path}: no {_COUNTED[options.part][1]}{hint}", file=sys.stderr)
             return 0
+        body = self.model.body
         with threadpool_limits(1, "blas"):  # many small products: threads would only wait for each other
             aim = aim_at(observed, np.full(len(observed), focal_px))
-            fitted = fit(self.model, self.priors, aim, start=answer, method=options.method)
-        people = people_of(self.model, fitted.state, observed, focal_px)
-        joints = keypoints(self.model, people.pose, people.betas, people.expression) + people.transl[:, None]
-        write_results(options.out, options.save, image, Results(self.model, people, joints, self._mesh, focal.source))
+            if options.part == "whole":
+                fitted = fit(body, self.priors, aim, start=answer, method=options.method)
+            else:
+                fitted = fit_lone(body, self.priors, aim, options.part, start=answer, method=options.method)
+        people = people_of(body, self.model.settled(fitted.state), observed, focal_px, part=options.part)
+        joints = keypoints(body, people.pose, people.betas, people.expression) + people.transl[:, None]
+        joints[:, ~self.model.keypoints] = np.nan
+        write_results(options.out, self.files, image, Results(body, people, joints, self._mesh, focal.source))
+        if "samples" in options.save:
+            self.samples += samples_of(people, joints, observed, path)
         report = {
             "keypoints": [one.source for one in observed],
             "init": options.init,
@@ -119,28 +146,38 @@ class _Fitter:
         options, name, size = self.options, image.path.name, (image.width, image.height)
         if options.keypoints is not None:
             file = keypoint_file(options.keypoints, image.path)
-            observed = [confident(one) for one in read_keypoints(file, image=name, image_size=size)]
-            observed = [one for one in observed if one.has("body")]
+            found = [self._wanted(confident(one)) for one in read_keypoints(file, image=name, image_size=size)]
+            observed = [one for one in found if one.has(self.named)]
+            if not observed and options.part != "whole":
+                got = f"'{file}' without {_COUNTED[options.part][1]} in '{name}'"
+                raise InputError(got, f"at least {FEWEST_FINE} keypoints of a {options.part}")
             if self.predictor is None or not observed:
                 return observed, None
             boxes = np.stack([one.box_xyxy_px for one in observed])
-            return observed, start_of(self.predictor(image.pixels, boxes=boxes, focal_px=focal_px))
+            people = self.predictor(image.pixels, boxes=boxes, focal_px=focal_px, part=options.part)
+            return observed, start_of(people)
         if self.predictor is None:
             raise TypeError("no predictor")
         given = None if self.boxes is None else boxes_of(self.boxes, image, options.boxes)
-        people = self.predictor(image.pixels, boxes=given, focal_px=focal_px)
-        found = [confident(one, fewest=0) for one in observe(self.predictor, people, name)]
-        use = np.array([one.has("body") for one in found], bool)
+        people = self.predictor(image.pixels, boxes=given, focal_px=focal_px, part=options.part)
+        found = [self._wanted(confident(one, fewest=0)) for one in observe(self.predictor, people, name)]
+        use = np.array([one.has(self.named) for one in found], bool)
         observed = [one for one, used in zip(found, use.tolist(), strict=True) if used]
+        if options.part != "whole":
+            observed = [less_contour(one) for one in observed]
         return observed, start_of(people[use]) if options.init == "expose" else None
 
+    @property
+    def named(self) -> str:
+        """What must be seen of somebody."""
+        return "body" if self.options.part == "whole" else LONE_PARTS[self.options.part].named
+
+    def _wanted(self, observed: Observed) -> Observed:
+        """What was seen of what is fitted and the body model has."""
+        lone = LONE_PARTS.get(self.options.part)
+        part = np.ones(144, bool) if lone is None else np.isin(np.arange(144), lone.keypoints)
+        return observed.only(part & self.model.keypoints)
+
     def _mesh(self, people: People) -> np.ndarray:
-        posed = posed_mesh(self.model, people.pose, people.betas, people.expression)
+        posed = posed_mesh(self.model.body, people.pose, people.betas, people.expression)
         return posed.vertices + people.transl[:, None].astype(np.float32)
-
-
-def _model(path: Path | None) -> BodyModel:
-    """The free body, or the user's with as many coefficients as the paper has."""
-    if path is None:
-        return load_body_model(num_betas=BODY.num_betas, num_expression=BODY.num_expression)
-    return load_body_model(path, num_betas=10, num_expression=10)

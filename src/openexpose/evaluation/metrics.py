@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from openexpose.errors import InputError
-from openexpose.evaluation.closest import SurfaceIndex
+from openexpose.fitting.closest import SurfaceIndex
 from openexpose.geometry.procrustes import Similarity, align_similarity, find_similarity
 
 Array = np.ndarray

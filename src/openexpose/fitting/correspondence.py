@@ -5,21 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix
 from scipy.sparse import identity as identity_matrix
-from scipy.spatial import cKDTree
 
 from openexpose.data.arrays import read_npz
 from openexpose.data.safe_pickle import SparseMatrix, load_pickle
 from openexpose.errors import InputError
+from openexpose.fitting.closest import SurfaceIndex
 from openexpose.fitting.models import SkinnedModel
 from openexpose.geometry.surface import vertex_normals
 
 Array = np.ndarray
 
 _TOLERANCE = 1e-3
-_CANDIDATES = 12
 _FARTHEST_M = 0.015
 _AGREEING = 0.3
 _EXPECTED = (
@@ -105,17 +104,11 @@ def turned_round(forward: Correspondence, source: SkinnedModel, target: SkinnedM
         return Correspondence(csr_matrix((np.ones(len(rows)), (rows, nearest[rows])), shape), rows)
     rows = np.arange(source.num_vertices)
     normals = vertex_normals(source.v_template, source.faces)
-    return closest_points(source.v_template.astype(float), rows, normals, np.nan_to_num(laid), faces)
+    return closest_points(source.v_template.astype(float), rows, normals, SurfaceIndex(np.nan_to_num(laid), faces))
 
 
 def closest_points(
-    points: Float[Array, "n 3"],
-    among: Int[Array, "r"],
-    normals: Float[Array, "n 3"],
-    vertices: Float[Array, "v 3"],
-    faces: Int[Array, "f 3"],
-    *,
-    farthest_m: float = _FARTHEST_M,
+    points: Float[Array, "n 3"], among: Int[Array, "r"], normals: Float[Array, "n 3"], surface: SurfaceIndex
 ) -> Correspondence:
     """For some points (``among``) the closest on a surface, where that is near and faces the same way.
 
@@ -123,56 +116,28 @@ def closest_points(
         points: vertices of the mesh that gets counterparts, metres.
         among: those of them that are asked for.
         normals: of all of them.
-        vertices, faces: the surface.
-        farthest_m: greatest distance of a counterpart.
+        surface: the other mesh.
     """
-    triangle, weights, distance = closest_on_triangles(points[among], vertices, faces)
-    facing = np.cross(*(vertices[faces[triangle, k]] - vertices[faces[triangle, 0]] for k in (1, 2)))
+    placed, triangle, valid = facing_points(points[among], normals[among], surface, _FARTHEST_M)
+    rows, faces = among[valid], surface.faces[triangle[valid]]
+    first, *others = np.moveaxis(surface.vertices[faces], 1, 0)
+    edges = np.stack([other - first for other in others], -1)
+    shares = np.clip((np.linalg.pinv(edges) @ (placed[valid] - first)[..., None])[..., 0], 0.0, 1.0)
+    weights = np.concatenate([np.maximum(1.0 - shares.sum(1, keepdims=True), 0.0), shares], 1)
+    weights /= weights.sum(1, keepdims=True)
+    entries = (weights.ravel(), (np.repeat(rows, 3), faces.ravel()))
+    return Correspondence(csr_matrix(entries, (len(points), len(surface.vertices))), rows)
+
+
+def facing_points(
+    points: Float[Array, "n 3"], normals: Float[Array, "n 3"], surface: SurfaceIndex, farthest_m: float
+) -> tuple[Float[Array, "n 3"], Int[Array, "n"], Bool[Array, "n"]]:
+    """The closest points on a surface, their triangles, and whether they are near and face the same way."""
+    distance, placed, triangle = surface.closest(points)
+    first, second, third = np.moveaxis(surface.vertices[surface.faces[triangle]], 1, 0)
+    facing = np.cross(second - first, third - first)
     facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
-    valid = (distance < farthest_m) & ((facing * normals[among]).sum(1) > _AGREEING)
-    rows = among[valid]
-    entries = (weights[valid].ravel(), (np.repeat(rows, 3), faces[triangle[valid]].ravel()))
-    return Correspondence(csr_matrix(entries, (len(points), len(vertices))), rows)
-
-
-def closest_on_triangles(
-    points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]
-) -> tuple[Int[Array, "n"], Float[Array, "n 3"], Float[Array, "n"]]:
-    """The closest point among the triangles with the nearest centres: triangle, barycentric weights, distance."""
-    corners = np.asarray(vertices, float)[faces]
-    count = min(_CANDIDATES, len(faces))
-    near = cKDTree(corners.mean(1)).query(points, count)[1].reshape(len(points), count)
-    a, b, c = np.moveaxis(corners[near], 2, 0)
-    weights = _barycentric(points[:, None] - a, b - a, c - a)
-    offset = (weights[..., None] * corners[near]).sum(2) - points[:, None]
-    distance = np.linalg.norm(offset, axis=-1)
-    best = distance.argmin(1)
-    row = np.arange(len(points))
-    return near[row, best], weights[row, best], distance[row, best]
-
-
-def _barycentric(point: Float[Array, "*n 3"], ab: Float[Array, "*n 3"], ac: Float[Array, "*n 3"]) -> Array:
-    """Weights of the corners a, b, c at the closest point of each triangle; ``point`` counts from a."""
-
-    def dot(one: Array, other: Array) -> Array:
-        return (one * other).sum(-1)
-
-    aa, bb, mixed, pa, pb = dot(ab, ab), dot(ac, ac), dot(ab, ac), dot(point, ab), dot(point, ac)
-    determinant = np.maximum(aa * bb - mixed**2, 1e-20)
-    u, v = (bb * pa - mixed * pb) / determinant, (aa * pb - mixed * pa) / determinant
-    bc = ac - ab
-    along = [
-        np.clip(dot(point, ab) / np.maximum(aa, 1e-20), 0, 1),
-        np.clip(dot(point, ac) / np.maximum(bb, 1e-20), 0, 1),
-        np.clip(dot(point - ab, bc) / np.maximum(dot(bc, bc), 1e-20), 0, 1),
-    ]
-    zero = np.zeros_like(u)
-    edges = np.stack([np.stack(e, -1) for e in ((along[0], zero), (zero, along[1]), (1 - along[2], along[2]))], 0)
-    squares = ((edges[..., :1] * ab + edges[..., 1:] * ac - point) ** 2).sum(-1)
-    edge = np.take_along_axis(edges, squares.argmin(0)[None, ..., None], 0)[0]
-    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
-    uv = np.where(inside[..., None], np.stack([u, v], -1), edge)
-    return np.concatenate([1 - uv.sum(-1, keepdims=True), uv], -1)
+    return placed, triangle, (distance < farthest_m) & ((facing * normals).sum(1) > _AGREEING)
 
 
 def _content(path: Path, source: SkinnedModel, target: SkinnedModel) -> csr_matrix:

@@ -73,8 +73,9 @@ class Energy:
         posed = keypoint_slopes(self.model, state.pose, state.betas, state.expression, seen, FREE_JOINTS[:0])
         squared = np.square(self.aim.missed(posed.points + state.transl[:, None], seen)).sum(-1)
         total = (weight**2 * ROBUST_PX**2 * squared / (ROBUST_PX**2 + squared)).sum(1)
-        deep = np.maximum(overlaps(capsules_of(self.model), posed.joints).depth, 0.0) / OVERLAP_M
-        total += self.weights.collision**2 * np.square(deep).sum(1)
+        if self.weights.collision:
+            deep = np.maximum(overlaps(capsules_of(self.model), posed.joints).depth, 0.0) / OVERLAP_M
+            total += self.weights.collision**2 * np.square(deep).sum(1)
         return total + sum(np.square(rows.error).sum(1) for rows in self._priors(state))
 
     def equations(self, state: State) -> tuple[Float[Array, "n u u"], Float[Array, "n u"]]:

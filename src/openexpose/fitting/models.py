@@ -4,7 +4,9 @@ They differ in joints and topology only; the mathematics is that of SMPL (sectio
 x to the subject's left, z forward.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix
 
 from openexpose.body.model import BodyModel, PoseBlendShapes, load_body_model
-from openexpose.data.arrays import read_npz
+from openexpose.body.model_file import ModelFile, open_npz
 from openexpose.errors import InputError
 from openexpose.fitting.model_pickle import load_model_pickle
 
@@ -32,8 +34,6 @@ JOINTS: dict[str, Int[Array, "j"]] = {
 """SMPL-X's joint for each joint of a family, whose order is that of its files. SMPL's hands count as wrists."""
 
 _FAMILY = {24: "smpl", 52: "smplh", 55: "smplx", 16: "hand", 5: "flame"}
-_EXPRESSION_COLUMN = 300
-_WIDE_COLUMNS = 400
 _EXPECTED = "a model file (.npz or .pkl) of SMPL, SMPL-H, SMPL-X, MANO or FLAME, or freebody"
 _TOLERANCE = 1e-3
 _DENSE = 0.3
@@ -54,6 +54,7 @@ class SkinnedModel:
         joint_template, joint_shape_dirs, joint_expression_dirs: rest joints [j, 3] and their directions.
         weights: skinning weights [v, j], rows sum to 1.
         parents: [j], the root has -1; a parent comes before its children.
+        landmarks: triangles and barycentric coordinates of the face's landmarks by SMPL-X's keys, if the file has them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class SkinnedModel:
     joint_expression_dirs: Float[Array, "j 3 e"]
     weights: csr_matrix
     parents: Int[Array, "j"]
+    landmarks: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def num_vertices(self) -> int:
@@ -98,6 +100,11 @@ class SkinnedModel:
     def is_smplx(self) -> bool:
         """Whether its parameters are those of :class:`~openexpose.people.People`."""
         return self.family == "smplx"
+
+    @property
+    def called(self) -> str:
+        """As in ``People.body_model``."""
+        return "mano" if self.family.endswith("hand") else self.family
 
     @property
     def part(self) -> str:
@@ -140,17 +147,26 @@ def load_model(path: Path | str, *, num_betas: int = 10, num_expression: int | N
     if str(path) == FREEBODY:
         wanted = 20 if num_expression is None else num_expression
         return from_body_model(load_body_model(num_betas=num_betas, num_expression=wanted))
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        joints = file.read("kintree_table", (2, None), "iu").shape[1]
+        if joints not in _FAMILY:
+            raise InputError(f"'{path}' with {joints} joints", _EXPECTED)
+        if _FAMILY[joints] == "smplx" and file.path.suffix.lower() == ".npz":
+            wanted = 10 if num_expression is None else num_expression
+            return from_body_model(load_body_model(path, num_betas=num_betas, num_expression=wanted))
+        return _build(file, joints, num_betas, num_expression)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ModelFile]:
+    """A model file: an npz, or a pickle's dictionary."""
     if not path.is_file():
         raise InputError(f"no file '{path}'", _EXPECTED)
-    content = _Content(path, None if path.suffix.lower() == ".npz" else load_model_pickle(path))
-    parents = content.array("kintree_table", (2, None), "iu")[0].astype(np.int64)
-    if len(parents) not in _FAMILY:
-        raise InputError(f"'{path}' with {len(parents)} joints", _EXPECTED)
-    if _FAMILY[len(parents)] == "smplx" and content.values is None:
-        wanted = 10 if num_expression is None else num_expression
-        return from_body_model(load_body_model(path, num_betas=num_betas, num_expression=wanted))
-    return _build(content, parents, num_betas, num_expression)
+    if path.suffix.lower() == ".npz":
+        with open_npz(path, _EXPECTED) as arrays:
+            yield ModelFile(path, arrays, finite=True)
+    else:
+        yield ModelFile(path, load_model_pickle(path), finite=True)
 
 
 def from_body_model(model: BodyModel) -> SkinnedModel:
@@ -181,77 +197,31 @@ def _pose_dirs(shapes: PoseBlendShapes, count: int) -> Any:
     return csr_matrix(entries, (3 * count, 9 * (len(shapes.starts) - 1)), dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class _Content:
-    """The arrays of a model file: a pickle's dictionary, or (``values`` None) an npz that is read key by key."""
-
-    path: Path
-    values: dict[str, Any] | None
-
-    def array(self, key: str, shape: tuple[int | None, ...], kinds: str = "f") -> Array:
-        """An array; None in ``shape`` is any length, ``kinds`` the allowed numpy kinds."""
-        if self.values is None:
-            array = read_npz(self.path, {key: shape})[key]
-        elif key not in self.values:
-            raise InputError(f"'{self.path}' without '{key}'", _EXPECTED)
-        else:
-            array = np.asarray(self.values[key])
-        fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-        if not fits or array.dtype.kind not in kinds or not np.isfinite(array).all():
-            got = f"'{self.path}' with '{key}' of shape {array.shape}, type {array.dtype} (or NaN)"
-            raise InputError(got, f"shape {shape} (None: any length) and finite numbers")
-        return array
-
-
-def _build(content: _Content, parents: Int[Array, "j"], num_betas: int, num_expression: int | None) -> SkinnedModel:
-    path, joints = content.path, len(parents)
-    parents[0] = -1
-    if (parents[1:] < 0).any() or (parents >= np.arange(joints)).any():
-        raise InputError(f"'{path}' with 'kintree_table' {parents.tolist()}", "parents before their children")
-    template = content.array("v_template", (None, 3)).astype(np.float32)
+def _build(file: ModelFile, joints: int, num_betas: int, num_expression: int | None) -> SkinnedModel:
+    template = file.read("v_template", (None, 3)).astype(np.float32)
     count = len(template)
-    faces = content.array("f", (None, 3), "iuf").astype(np.int32)
-    if len(faces) and not 0 <= faces.min() <= faces.max() < count:
-        raise InputError(f"'{path}' with faces between {faces.min()} and {faces.max()}", f"vertices of {count}")
-    weights = content.array("weights", (count, joints)).astype(np.float32)
+    faces = file.indices("f", (None, 3), count, "iuf").astype(np.int32)
+    weights = file.read("weights", (count, joints)).astype(np.float32)
     if (abs(weights.sum(1) - 1.0) > _TOLERANCE).any():
-        raise InputError(f"'{path}' with skinning weights that do not sum to 1", _EXPECTED)
-    shape_dirs, expression_dirs = _directions(content, joints, count, num_betas, num_expression)
-    regressor = content.array("J_regressor", (joints, count)).astype(np.float32)
-    flat = np.concatenate([template[..., None], shape_dirs, expression_dirs], -1).reshape(count, -1)
-    rest = (regressor @ flat).reshape(joints, 3, -1)
-    joint_template, joint_shape, joint_expression = np.split(rest, [1, 1 + num_betas], -1)
-    pose_dirs = content.array("posedirs", (count, 3, 9 * (joints - 1))).reshape(3 * count, -1).astype(np.float32)
+        raise InputError(f"'{file.path}' with skinning weights that do not sum to 1", _EXPECTED)
+    shape_dirs, expression_dirs = file.directions(joints, count, num_betas, num_expression)
+    rest, joint_shape_dirs, joint_expression_dirs = file.joints(joints, template, shape_dirs, expression_dirs)
+    pose_dirs = file.read("posedirs", (count, 3, 9 * (joints - 1))).reshape(3 * count, -1).astype(np.float32)
     family = _FAMILY[joints]
     if family == "hand":  # the left hand of a body with level arms points to the left
-        family = "left-hand" if joint_template[:, 0, 0].mean() > joint_template[0, 0, 0] else "right-hand"
+        family = "left-hand" if rest[:, 0].mean() > rest[0, 0] else "right-hand"
     return SkinnedModel(
-        name=path.stem,
+        name=file.path.stem,
         family=family,
         v_template=template,
         faces=faces,
         shape_dirs=shape_dirs,
         expression_dirs=expression_dirs,
         pose_dirs=csr_matrix(pose_dirs) if (pose_dirs != 0).mean() < _DENSE else pose_dirs,
-        joint_template=joint_template[..., 0].copy(),
-        joint_shape_dirs=joint_shape,
-        joint_expression_dirs=joint_expression,
+        joint_template=rest,
+        joint_shape_dirs=joint_shape_dirs,
+        joint_expression_dirs=joint_expression_dirs,
         weights=csr_matrix(weights),
-        parents=parents,
+        parents=file.parents(joints),
+        landmarks=file.landmarks(len(faces)),
     )
-
-
-def _directions(
-    content: _Content, joints: int, count: int, num_betas: int, num_expression: int | None
-) -> tuple[Array, Array]:
-    """Shape and expression directions; only faces have the latter, behind 300 columns of shape (or 10 of SMPL-X)."""
-    shapedirs = content.array("shapedirs", (count, 3, None)).astype(np.float32)
-    columns, family = shapedirs.shape[-1], _FAMILY[joints]
-    start = columns
-    if family in ("smplx", "flame"):
-        start = _EXPRESSION_COLUMN if columns >= _WIDE_COLUMNS else min(columns, 10 if family == "smplx" else columns)
-    wanted = min(10, columns - start) if num_expression is None else num_expression
-    if not 0 <= num_betas <= start or not 0 <= wanted <= columns - start:
-        got = f"{num_betas} betas and {wanted} expression coefficients asked of '{content.path}'"
-        raise InputError(got, f"up to {start} and {columns - start}")
-    return shapedirs[..., :num_betas].copy(), shapedirs[..., start : start + wanted].copy()

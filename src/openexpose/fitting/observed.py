@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from openexpose.body.keypoints import KEYPOINT_NAMES, PARTS
 from openexpose.errors import InputError
@@ -69,6 +69,12 @@ class Observed:
         """Whether enough of a part was seen: ``body`` (4 keypoints), ``left_hand``, ``right_hand``, ``face`` (8)."""
         fewest = FEWEST_BODY if part == "body" else FEWEST_FINE
         return int(np.count_nonzero(self.keypoints_px[OWN_KEYPOINTS[part], 2])) >= fewest
+
+    def only(self, keypoints: Bool[Array, "144"] | Int[Array, "k"]) -> "Observed":
+        """What was seen of some keypoints."""
+        points = np.zeros_like(self.keypoints_px)
+        points[keypoints] = self.keypoints_px[keypoints]
+        return replace(self, keypoints_px=points)
 
     def confidence(self, part: str) -> float:
         """Mean confidence of the keypoints of a part, 0..1."""

@@ -11,7 +11,7 @@ from openexpose.fitting.energy import Penalty
 from openexpose.fitting.objective import BEND, Weights
 from openexpose.fitting.prior import FitPriors, PosePrior, load_priors
 from openexpose.fitting.rotation_vectors import turn_derivative
-from openexpose.geometry.rotation import matrix_to_rotvec
+from openexpose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 
 Array = np.ndarray
 
@@ -42,10 +42,18 @@ class Priors:
         """Mean pose of the joints 1 to 21."""
         return self.poses.wide.centres
 
+    def mean_hand(self, *, left: bool) -> Float[Array, "15 3 3"]:
+        """Mean pose of the fingers of a hand."""
+        return rotvec_to_matrix((self.poses.hand_mean * (_MIRROR if left else 1.0)).reshape(15, 3))
+
+    def hand(self, stage: Weights, *, left: bool) -> tuple[float, Penalty]:
+        """The term of the fingers of a hand with its weight in a stage."""
+        return stage.hand, partial(_hand, self.poses, left)
+
     def penalties(self, stage: Weights) -> tuple[tuple[float, Penalty], ...]:
         """The terms with their weights in a stage."""
         prior = self.poses.detailed if stage.detailed else self.poses.wide
-        hands = [(stage.hand, partial(_hand, self.poses, left)) for left in (True, False)]
+        hands = [self.hand(stage, left=left) for left in (True, False)]
         bend = float(np.sqrt(BEND * stage.pose / 2.0))  # the residuals' squares are twice the paper's exponentials
         return (stage.pose, partial(_body, prior)), *hands, (bend, partial(_hinges, self.poses))
 

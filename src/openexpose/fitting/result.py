@@ -6,16 +6,19 @@ import numpy as np
 
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
+from openexpose.fitting.lone import LONE_PARTS
 from openexpose.fitting.observed import Observed
 from openexpose.fitting.state import State
 from openexpose.geometry.boxes import Crop, crop_from_boxes
 from openexpose.geometry.camera import fit_weak, project_perspective, view_rotation
 from openexpose.people import PART_NAMES, People
+from openexpose.predict.landmarks import ATTENTION_SCALE
 
 Array = np.ndarray
 
 _CROP_SCALE = 1.2
 _BODY = np.arange(22)
+_NAMED = ("freebody", "smpl", "smplh", "mano", "flame")
 
 
 def start_of(people: People) -> State:
@@ -23,8 +26,10 @@ def start_of(people: People) -> State:
     return State(*(np.asarray(a, float) for a in (people.pose, people.betas, people.expression, people.transl)))
 
 
-def people_of(model: BodyModel, state: State, observed: Sequence[Observed], focal_px: float) -> People:
-    """The record of the fitted people of one picture.
+def people_of(
+    model: BodyModel, state: State, observed: Sequence[Observed], focal_px: float, *, part: str = "whole"
+) -> People:
+    """The record of the fitted people of one picture, or of its lone hands or faces.
 
     Boxes are tight around what was seen; confidences are those of the keypoints, of parts the means of theirs.
 
@@ -33,17 +38,25 @@ def people_of(model: BodyModel, state: State, observed: Sequence[Observed], foca
         state: the people.
         observed: what each was fitted to.
         focal_px: of the picture's camera, whose axis goes through the middle.
+        part: as in ``People.part``.
     """
     width, height = observed[0].image_size
     principal = np.array([width, height]) / 2.0
     boxes = np.stack([one.box_xyxy_px for one in observed])
     confidence = np.stack([one.keypoints_px[:, 2] for one in observed])
-    crop = crop_from_boxes(boxes, _CROP_SCALE)
+    lone = LONE_PARTS.get(part)
+    scale = _CROP_SCALE if lone is None else ATTENTION_SCALE["face" if part == "face" else "hand"]
+    crop = crop_from_boxes(boxes, scale)
     points = keypoints(model, state.pose, state.betas, state.expression) + state.transl[:, None]
-    body = points[:, _BODY]
+    seen = _BODY if lone is None else lone.keypoints[confidence[:, lone.keypoints].any(0)]
+    chosen = points[:, seen]
+    root = points[:, [0 if lone is None else lone.root]]
     projected = Crop(crop.centre_px, crop.side_px, crop.angle_rad).from_image(
-        project_perspective(body, focal_px, principal)
+        project_perspective(chosen, focal_px, principal)
     )
+    parts = np.array([[one.confidence(name) for name in PART_NAMES] for one in observed])
+    if lone is not None:
+        parts *= [name == lone.named for name in PART_NAMES]  # the wrist is a keypoint of the body, too
     view = view_rotation(crop, focal_px, principal)
     return People(
         pose=state.pose.astype(np.float32),
@@ -52,13 +65,14 @@ def people_of(model: BodyModel, state: State, observed: Sequence[Observed], foca
         transl=state.transl,
         score=np.ones(len(state)),
         bbox_xyxy=boxes,
-        part_confidence=np.array([[one.confidence(part) for part in PART_NAMES] for one in observed]),
+        part_confidence=parts,
         joint_confidence=confidence,
         crop_centre_px=crop.centre_px,
         crop_side_px=crop.side_px,
-        crop_camera=fit_weak((body - body[:, :1]) @ view, projected),
+        crop_camera=fit_weak((chosen - root) @ view, projected),
         focal_px=focal_px,
         principal_px=principal,
         image_size=(width, height),
-        body_model=model.name if model.name == "freebody" else "smplx",
+        body_model=model.name if model.name in _NAMED else "smplx",
+        part=part,
     )

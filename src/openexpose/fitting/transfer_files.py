@@ -104,10 +104,10 @@ def read_motion(path: Path, content: Mapping[str, Any], model: SkinnedModel) -> 
     others = {key: value for key, value in content.items() if key not in _PARAMETERS}
     if "global_orient_rotmat" in content:
         people = read_people(path)
-        if not model.is_smplx:
-            raise InputError(f"'{path}', SMPL-X parameters, for '{model.name}'", "a model with 55 joints")
         numbers = {"betas": people.betas, "expression": people.expression, "transl": people.transl}
-        return Motion("native", _parameters(path, people.pose, numbers, model), people=people)
+        pose = _native_pose(path, people, model)
+        whole = people if model.part == "whole" else None
+        return Motion("native", _parameters(path, pose, numbers, model), people=whole)
     if "vertices" in content and not {"poses", "pose", "body_pose"} & content.keys():
         vertices = _floats(path, content, "vertices")
         vertices = vertices[None] if vertices.ndim == 2 else vertices
@@ -216,6 +216,21 @@ def _rows(path: Path, numbers: Mapping[str, Array], name: str, count: int, width
     rows = np.zeros((count, width))
     rows[:, : value.shape[1]] = value[:, :width]
     return rows
+
+
+def _native_pose(path: Path, people: People, model: SkinnedModel) -> Float[Array, "n j 3 3"]:
+    """The rotations of a model's own joints; slot 0 turns its root, as :mod:`openexpose.fitting.embedding` has it."""
+    if model.is_smplx:
+        return people.pose
+    if people.body_model != model.called:
+        raise InputError(
+            f"'{path}', parameters of '{people.body_model}', for '{model.name}'", f"those of {model.called}"
+        )
+    pose = people.pose[:, model.joints]
+    pose[:, 0] = people.pose[:, 0]
+    if model.family == "smpl":
+        pose[:, 22:] = np.eye(3)  # the hands, which fits leave at rest
+    return pose
 
 
 def _named_pose(path: Path, content: Mapping[str, Any], model: SkinnedModel) -> Float[Array, "n 55 3 3"]:

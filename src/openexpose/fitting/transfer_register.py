@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.sparse import csr_matrix, identity, issparse, vstack
 
 from openexpose.errors import InputError
-from openexpose.fitting.correspondence import Correspondence, closest_on_triangles, closest_points
+from openexpose.fitting.closest import SurfaceIndex
+from openexpose.fitting.correspondence import Correspondence, closest_points, facing_points
 from openexpose.fitting.models import SkinnedModel
 from openexpose.fitting.transfer_skin import Parameters, posed_vertices
 from openexpose.fitting.transfer_solve import VertexFitter
@@ -19,7 +20,6 @@ _ROUNDS = 30
 _CENTRED_ROUNDS = 4
 _RIDGE_M = 5e-4
 _EVERY = 3
-_AGREEING = 0.3
 _REACH_M = 0.06
 _SKIN = 0.02
 _ANCHOR = 25
@@ -45,7 +45,7 @@ def register(source: SkinnedModel, target: SkinnedModel) -> Correspondence:
     if len(shared) < 2 or len(rows) < 3:
         got = f"'{source.name}' and '{target.name}', which have {len(shared)} limbs in common"
         raise InputError(got, "models of the same body, hand or face")
-    surfaces = {limb: _surface(source, common, limb) for limb in shared}
+    surfaces = {limb: SurfaceIndex(source.v_template, _surface(source, common, limb)) for limb in shared}
     joints = part_joints(source, target)
     some = rows[::_EVERY]
     anchored, at = _anchors(source, target)
@@ -55,28 +55,26 @@ def register(source: SkinnedModel, target: SkinnedModel) -> Correspondence:
         _with_joints(target), np.concatenate([some, anchors]), joints, expression=False, ridge_m=_RIDGE_M
     )
     parameters = Parameters.rest(target, 1)
-    centres = {limb: source.v_template[np.unique(faces)].mean(0) for limb, faces in surfaces.items()}
+    centres = {limb: source.v_template[np.unique(one.faces)].mean(0) for limb, one in surfaces.items()}
     first = np.mean([centres[limb] - target.v_template[others == limb].mean(0) for limb in shared], 0)
     parameters.transl[0] = first
     for turn in range(_ROUNDS):
         vertices = posed_vertices(target, parameters)[0]
         normals = vertex_normals(vertices, target.faces)
         goals = vertices[some].copy()
-        for limb, faces in surfaces.items():
+        for limb, surface in surfaces.items():
             own = np.flatnonzero(others[some] == limb)
             if not len(own):
                 continue
             points = goals[own]
             shift = centres[limb] - points.mean(0) if turn < _CENTRED_ROUNDS else np.zeros(3)
-            found = _on_surface(points + shift, normals[some[own]], source.v_template, faces)
-            near = np.isfinite(found[:, 0])
-            goals[own[near]] = found[near]
+            placed, _, near = facing_points(points + shift, normals[some[own]], surface, _REACH_M)
+            goals[own[near]] = placed[near]
         parameters = fitter.fit(np.concatenate([goals, pinned])[None], start=parameters, iterations=2).parameters
     vertices = posed_vertices(target, parameters)[0]
     normals = vertex_normals(vertices, target.faces)
     parts = [
-        closest_points(vertices, np.flatnonzero(others == limb), normals, source.v_template.astype(float), faces)
-        for limb, faces in surfaces.items()
+        closest_points(vertices, np.flatnonzero(others == limb), normals, surface) for limb, surface in surfaces.items()
     ]
     matrix = csr_matrix(sum(part.matrix for part in parts))
     return Correspondence(matrix, np.sort(np.concatenate([part.rows for part in parts])))
@@ -150,16 +148,3 @@ def _surface(model: SkinnedModel, common: Int[Array, "n"], limb: int) -> Int[Arr
     joints = np.flatnonzero(_joint_limbs(model, common) == limb)
     moved = np.asarray(model.weights[:, joints].sum(1)).ravel() > _SKIN
     return model.faces[moved[model.faces].any(1)]
-
-
-def _on_surface(
-    points: Float[Array, "n 3"], normals: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]
-) -> Float[Array, "n 3"]:
-    """The closest points; NaN where they are far or face another way."""
-    triangle, weights, distance = closest_on_triangles(points, vertices, faces)
-    corners = vertices[faces[triangle]]
-    facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
-    found = (weights[..., None] * corners).sum(1)
-    found[(distance > _REACH_M) | ((facing * normals).sum(1) < _AGREEING)] = np.nan
-    return found

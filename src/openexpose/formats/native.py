@@ -71,7 +71,7 @@ def write_json(
     Args:
         path: the file to make.
         people: what was predicted; may be empty.
-        joints_3d: their keypoints, camera frame, metres.
+        joints_3d: their keypoints, camera frame, metres; NaN of those that the body model lacks, which are left out.
         image_name: file name of the picture.
         focal_source: where the focal length comes from: ``given``, ``exif`` or ``default``.
 
@@ -163,6 +163,7 @@ def read_npz(path: Path) -> People:
 def _person(people: People, index: int, joints_2d: Float[Array, "144 2"], joints_3d: Float[Array, "144 3"]) -> dict:
     confidence = people.joint_confidence[index]
     valid = part_keypoints(people.part)
+    valid = valid[np.isfinite(joints_3d[valid]).all(-1)]
     s, tx, ty = _rounded(people.crop_camera[index], 6)
     return {
         "score": _rounded(people.score[index], 4),

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from openexpose.body.keypoints import KEYPOINT_NAMES, LEFT_HAND21, RIGHT_HAND21
 from openexpose.errors import InputError
 from openexpose.evaluation import metrics as compute
-from openexpose.evaluation.closest import SurfaceIndex
 from openexpose.evaluation.record import Mesh, Metric, Prediction, Values
 from openexpose.evaluation.tables import LSP14_NAMES, REGRESSED_NAMES, SETS, CommonVertices, Tables
+from openexpose.fitting.closest import SurfaceIndex
 from openexpose.geometry.procrustes import Similarity, find_similarity
 
 Array = np.ndarray

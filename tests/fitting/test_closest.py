@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openexpose.errors import InputError
-from openexpose.evaluation.closest import SurfaceIndex
+from openexpose.fitting.closest import SurfaceIndex
 from openexpose.geometry.rotation import rotvec_to_matrix
 
 RNG = np.random.default_rng

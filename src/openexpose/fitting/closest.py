@@ -41,6 +41,7 @@ class SurfaceIndex:
             raise InputError(f"faces of shape {faces.shape}", "triangles: shape [f, 3], at least one")
         if faces.min() < 0 or faces.max() >= len(vertices):
             raise InputError(f"faces that name vertex {faces.max()} of {len(vertices)}", "indices of vertices")
+        self.vertices, self.faces = vertices, faces
         corners = vertices[faces]
         self._centres = cKDTree(corners.mean(1))
         self._order = _sort_in_space(self._centres.data)
