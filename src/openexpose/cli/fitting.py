@@ -19,11 +19,12 @@ from openexpose.cli.prediction import (
     check_camera,
     check_outputs,
     counted,
-    focal_of,
     read_boxes,
     write_results,
 )
+from openexpose.cli.shot import Shot, check_straightened, shot_of
 from openexpose.errors import InputError
+from openexpose.fitting.camera_file import Cameras, read_cameras
 from openexpose.fitting.fit import aim_at, fit
 from openexpose.fitting.keypoint_files import read_keypoints
 from openexpose.fitting.observed import Observed, confident, observe
@@ -31,8 +32,7 @@ from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
 from openexpose.fitting.state import State
 from openexpose.formats.atomic import write_whole
-from openexpose.geometry.camera import default_focal_px
-from openexpose.image.read import Image, find_images, read_image
+from openexpose.image.read import find_images, read_image
 from openexpose.people import People
 from openexpose.predict.parts import BODY
 from openexpose.predict.pipeline import Predictor
@@ -50,7 +50,10 @@ def fit_photos(options: Fit) -> int:
     images = find_images(options.paths)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
     check_outputs(options.out, options.save, images)
-    fitter = _Fitter(options, boxes)
+    cameras = None if options.camera is None else read_cameras(options.camera)
+    if cameras is not None:
+        check_straightened(options.out, images)
+    fitter = _Fitter(options, boxes, cameras)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
@@ -69,6 +72,8 @@ def fit_photos(options: Fit) -> int:
 
 def _check(options: Fit) -> None:
     check_camera(options.focal_length, options.fov)
+    if options.camera is not None and (options.focal_length is not None or options.fov is not None):
+        raise InputError("--camera with --focal-length or --fov", "one of them")
     if options.method == "full":
         need("evaluate", "scipy")
     if options.keypoints is not None and options.boxes is not None:
@@ -83,8 +88,8 @@ def _check(options: Fit) -> None:
 class _Fitter:
     """Fits photo after photo."""
 
-    def __init__(self, options: Fit, boxes: Boxes | None) -> None:
-        self.options, self.boxes = options, boxes
+    def __init__(self, options: Fit, boxes: Boxes | None, cameras: Cameras | None) -> None:
+        self.options, self.boxes, self.cameras = options, boxes, cameras
         self.model = _model(options.body_model)
         self.priors = Priors.load()
         asked = options.keypoints is None or options.init == "expose"
@@ -92,19 +97,20 @@ class _Fitter:
 
     def fit_one(self, path: Path) -> int:
         """Fit and write one photo; returns the number of people."""
-        image, options = read_image(path), self.options
-        focal = focal_of(image, options.focal_length, options.fov)
-        focal_px = focal.px or default_focal_px(image.width, image.height)
-        observed, answer = self._seen(image, focal_px)
+        options = self.options
+        shot = shot_of(read_image(path), options.focal_length, options.fov, self.cameras)
+        observed, answer = self._seen(shot)
         if not observed:
             tqdm.write(f"openexpose: {path}: no people", file=sys.stderr)
             return 0
         with threadpool_limits(1, "blas"):  # many small products: threads would only wait for each other
-            aim = aim_at(observed, np.full(len(observed), focal_px))
+            principal_px = np.tile(shot.principal_px, (len(observed), 1))
+            aim = aim_at(observed, np.full(len(observed), shot.focal_px), principal_px)
             fitted = fit(self.model, self.priors, aim, start=answer, method=options.method)
-        people = people_of(self.model, fitted.state, observed, focal_px)
+        people = people_of(self.model, fitted.state, observed, shot.focal_px, principal_px=shot.principal_px)
         joints = keypoints(self.model, people.pose, people.betas, people.expression) + people.transl[:, None]
-        write_results(options.out, options.save, image, Results(self.model, people, joints, self._mesh, focal.source))
+        results = Results(self.model, people, joints, self._mesh, shot.focal_source)
+        write_results(options.out, options.save, shot.image, results)
         report = {
             "keypoints": [one.source for one in observed],
             "init": options.init,
@@ -112,25 +118,29 @@ class _Fitter:
             "energy": fitted.energy.round(3).tolist(),
             "steps": fitted.steps.tolist(),
             "seconds": round(fitted.seconds, 3),
+            **shot.report(people, joints),
         }
+        shot.write_straightened(options.out)
         write_whole(options.out / f"{path.stem}_fit.json", (json.dumps(report, indent=2) + "\n").encode())
         return len(people)
 
-    def _seen(self, image: Image, focal_px: float) -> tuple[list[Observed], State | None]:
+    def _seen(self, shot: Shot) -> tuple[list[Observed], State | None]:
         """What to aim at, and where to begin (None: at the mean pose)."""
-        options, name, size = self.options, image.path.name, (image.width, image.height)
+        options, photo, pixels = self.options, shot.photo, shot.image.pixels
+        name, focal_px, principal_px = photo.path.name, shot.focal_px, shot.principal_px
         if options.keypoints is not None:
-            file = _keypoint_file(options.keypoints, image.path)
-            observed = [confident(one) for one in read_keypoints(file, image=name, image_size=size)]
+            file = _keypoint_file(options.keypoints, photo.path)
+            read = read_keypoints(file, image=name, image_size=(photo.width, photo.height))
+            observed = [shot.straightened(confident(one)) for one in read]
             observed = [one for one in observed if one.has("body")]
             if self.predictor is None or not observed:
                 return observed, None
             boxes = np.stack([one.box_xyxy_px for one in observed])
-            return observed, start_of(self.predictor(image.pixels, boxes=boxes, focal_px=focal_px))
+            return observed, start_of(self.predictor(pixels, boxes=boxes, focal_px=focal_px, principal_px=principal_px))
         if self.predictor is None:
             raise TypeError("no predictor")
-        given = None if self.boxes is None else boxes_of(self.boxes, image, options.boxes)
-        people = self.predictor(image.pixels, boxes=given, focal_px=focal_px)
+        given = None if self.boxes is None else shot.straightened_boxes(boxes_of(self.boxes, photo, options.boxes))
+        people = self.predictor(pixels, boxes=given, focal_px=focal_px, principal_px=principal_px)
         found = [confident(one, fewest=0) for one in observe(self.predictor, people, name)]
         use = np.array([one.has("body") for one in found], bool)
         observed = [one for one, used in zip(found, use.tolist(), strict=True) if used]

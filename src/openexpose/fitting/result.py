@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
@@ -23,7 +24,14 @@ def start_of(people: People) -> State:
     return State(*(np.asarray(a, float) for a in (people.pose, people.betas, people.expression, people.transl)))
 
 
-def people_of(model: BodyModel, state: State, observed: Sequence[Observed], focal_px: float) -> People:
+def people_of(
+    model: BodyModel,
+    state: State,
+    observed: Sequence[Observed],
+    focal_px: float,
+    *,
+    principal_px: Float[Array, "2"] | None = None,
+) -> People:
     """The record of the fitted people of one picture.
 
     Boxes are tight around what was seen; confidences are those of the keypoints, of parts the means of theirs.
@@ -32,10 +40,11 @@ def people_of(model: BodyModel, state: State, observed: Sequence[Observed], foca
         model: the body model of the fit.
         state: the people.
         observed: what each was fitted to.
-        focal_px: of the picture's camera, whose axis goes through the middle.
+        focal_px: of the picture's camera.
+        principal_px: where its axis goes through the picture; None: the middle.
     """
     width, height = observed[0].image_size
-    principal = np.array([width, height]) / 2.0
+    principal = np.array([width, height]) / 2.0 if principal_px is None else np.asarray(principal_px, float)
     boxes = np.stack([one.box_xyxy_px for one in observed])
     confidence = np.stack([one.keypoints_px[:, 2] for one in observed])
     crop = crop_from_boxes(boxes, _CROP_SCALE)
