@@ -49,7 +49,9 @@ def aim_at(state: State, focal: float = 900.0) -> Aim:
 @pytest.mark.parametrize("stage", [1, 3, 4])
 def test_the_gradient_is_the_energys_derivative(stage: int) -> None:
     state, weights = people(seed=1, spread=0.6), STAGES[stage]
-    aim = replace(aim_at(people()), answer=people().pose if stage == 3 else None)
+    aim = aim_at(people())
+    if stage == 3:
+        aim = replace(aim, answer=people().pose, answer_betas=people().betas)
     energy = Energy(MODEL, aim, weights, ((3.0, stiff_legs),))
     joints = joint_transforms(MODEL, state.pose, state.betas, state.expression)[1]
     assert (overlaps(capsules_of(MODEL), joints.astype(float)).depth > 0.0).any(), "some capsules overlap"
@@ -64,8 +66,8 @@ def test_the_gradient_is_the_energys_derivative(stage: int) -> None:
 def test_the_energy_is_the_objectives() -> None:
     """Term by term, as the objective's docstring has it."""
     state, weights = people(seed=2), STAGES[3]
-    answer = people(seed=4).pose
-    aim = replace(aim_at(people()), answer=answer)
+    answer, betas = people(seed=4).pose, people(seed=4).betas
+    aim = replace(aim_at(people()), answer=answer, answer_betas=betas)
     joints = joint_transforms(MODEL, state.pose, state.betas, state.expression)[1].astype(float)
     points = keypoints(MODEL, state.pose, state.betas, state.expression).astype(float) + state.transl[:, None]
     expected = np.zeros(2)
@@ -83,6 +85,7 @@ def test_the_energy_is_the_objectives() -> None:
         deep = overlaps(capsules_of(MODEL), joints[k : k + 1]).depth
         away = matrix_to_rotvec(answer[k].swapaxes(1, 2) @ state.pose[k])
         expected[k] += np.square(48.0 * np.delete(away, [23, 24], 0)).sum()
+        expected[k] += np.square(20.0 * (state.betas[k] - betas[k])).sum()
         expected[k] += np.square(0.01 * deep[deep > 0] / 0.002).sum()
     found = Energy(MODEL, aim, weights, ((2.0, stiff_legs),))(state)
     np.testing.assert_allclose(found, expected, rtol=1e-4)

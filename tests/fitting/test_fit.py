@@ -8,7 +8,7 @@ from openexpose.body.mesh import keypoints
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.fitting.fit import aim_at, fit
-from openexpose.fitting.objective import Aim
+from openexpose.fitting.objective import STAGES, Aim
 from openexpose.fitting.observed import Observed
 from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
@@ -65,6 +65,9 @@ def test_people_are_found_from_the_mean_pose() -> None:
     fitted = fit(MODEL, PRIORS, aim_of(*truth))
     assert (body_error_mm(fitted.state, together(*truth)) < [25, 25, 25]).all()
     assert (fitted.steps > 5).all() and fitted.seconds > 0
+    assert len(fitted.after) == 2 + len(STAGES)
+    np.testing.assert_array_equal(fitted.after[-1].pose, fitted.state.pose)
+    assert (body_error_mm(fitted.after[0], together(*truth)) > body_error_mm(fitted.state, together(*truth))).all()
     np.testing.assert_allclose(fitted.state.transl[:, 2], 4.0, atol=0.4)
 
 
@@ -77,6 +80,9 @@ def test_the_fit_from_an_answer_takes_fewer_steps_and_stays_near_it() -> None:
     assert (body_error_mm(near.state, truth) < 25).all()
     free = fit(MODEL, PRIORS, aim_of(*[person(0.5, seed=3)] * 3))
     assert (turned_rad(near.state, answers) < 0.6 * turned_rad(free.state, answers)).all()
+    apart = [np.abs(one.state.betas - answers.betas).mean(1) for one in (near, free)]
+    assert (apart[0] < 0.6 * apart[1]).all()
+    np.testing.assert_array_equal(near.after[0].pose, answers.pose)
 
 
 def test_who_stands_in_profile_is_tried_both_ways() -> None:

@@ -15,9 +15,9 @@ def poses(count: int = 2, spread: float = 0.3) -> np.ndarray:
     return rotvec_to_matrix(spread * np.random.default_rng(3).normal(size=(count, 55, 3)))
 
 
-@pytest.mark.parametrize("stage", [0, 4])
-def test_slopes_are_derivatives(stage: int) -> None:
-    pose, step = poses(), 1e-6
+@pytest.mark.parametrize(("stage", "spread"), [(0, 0.3), (4, 0.3), (4, 0.9)])
+def test_slopes_are_derivatives(stage: int, spread: float) -> None:
+    pose, step = poses(spread=spread), 1e-6
     for _, penalty in PRIORS.penalties(STAGES[stage]):
         _, slope, joints = penalty(pose)
         for place in (0, len(joints) // 2, len(joints) - 1):
@@ -28,7 +28,7 @@ def test_slopes_are_derivatives(stage: int) -> None:
                     there[:, joints[place]] = pose[:, joints[place]] @ rotvec_to_matrix(sign * step * np.eye(3)[axis])
                     ends.append(penalty(there)[0])
                 found = (ends[0] - ends[1]) / (2 * step)
-                np.testing.assert_allclose(slope[..., 3 * place + axis], found, atol=1e-4)
+                np.testing.assert_allclose(slope[..., 3 * place + axis], found, atol=1e-4, rtol=1e-4)
 
 
 def test_the_two_hands_cost_alike() -> None:
@@ -48,3 +48,14 @@ def test_early_stages_have_the_prior_with_one_minimum() -> None:
     weights = [weight for weight, _ in PRIORS.penalties(STAGES[4])]
     assert weights[0] == STAGES[4].pose and weights[1] == weights[2] == STAGES[4].hand
     assert 2 * weights[3] ** 2 == pytest.approx(3.17 * STAGES[4].pose)
+
+
+def test_joints_beyond_their_limits_cost_the_same_in_every_stage() -> None:
+    pose = np.tile(np.eye(3), (1, 55, 1, 1))
+    for stage in STAGES:
+        weight, penalty = PRIORS.penalties(stage)[4]
+        assert not penalty(pose)[0].any()
+        bent = pose.copy()
+        high = PRIORS.poses.limits.high[4 - 1, 0]  # left knee, about x
+        bent[0, 4] = rotvec_to_matrix(np.array([high + 0.1, 0.0, 0.0]))
+        assert weight**2 * np.square(penalty(bent)[0]).sum() == pytest.approx(80.0**2)

@@ -39,6 +39,9 @@ class Fit:
     """Focal length in pixels. Default: from the photo's EXIF data, else the length of the photo's diagonal."""
     fov: Annotated[float | None, tyro.conf.arg(metavar="DEGREES", help_behavior_hint="")] = None
     """Field of view across the photo's longer side, instead of a focal length."""
+    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Calibrated camera of all photos, or of each by its name, as JSON: K, distortion, R and t as OpenCV has them
+    (docs/fitting.md); instead of a focal length."""
     body_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Model file of yours (.npz or .pkl) to fit, with --init mean: SMPL-X, SMPL-H or SMPL; with --part also MANO or
     FLAME (docs/fitting.md). All but SMPL-X's npz need the extra 'evaluate'. Default: the free body."""

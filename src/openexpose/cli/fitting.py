@@ -19,13 +19,14 @@ from openexpose.cli.prediction import (
     check_camera,
     check_outputs,
     counted,
-    focal_of,
     read_boxes,
     write_results,
 )
+from openexpose.cli.shot import Shot, check_straightened, shot_of
 from openexpose.data.sample import Sample
 from openexpose.data.sample_shards import write_samples
 from openexpose.errors import InputError
+from openexpose.fitting.camera_file import Cameras, read_cameras
 from openexpose.fitting.embedding import is_smplx_npz, load_fit_model
 from openexpose.fitting.export import MODELS, samples_of
 from openexpose.fitting.fit import aim_at, fit
@@ -36,8 +37,7 @@ from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
 from openexpose.fitting.state import State
 from openexpose.formats.atomic import write_whole
-from openexpose.geometry.camera import default_focal_px
-from openexpose.image.read import Image, find_images, read_image
+from openexpose.image.read import find_images, read_image
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
 
@@ -58,8 +58,11 @@ def fit_photos(options: Fit) -> int:
     _check(options)
     images = find_images(options.paths)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
-    fitter = _Fitter(options, boxes)
+    cameras = None if options.camera is None else read_cameras(options.camera)
+    fitter = _Fitter(options, boxes, cameras)
     check_outputs(options.out, fitter.files, images)
+    if cameras is not None:
+        check_straightened(options.out, images)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
@@ -80,6 +83,10 @@ def fit_photos(options: Fit) -> int:
 
 def _check(options: Fit) -> None:
     check_camera(options.focal_length, options.fov)
+    if options.camera is not None and (options.focal_length is not None or options.fov is not None):
+        raise InputError("--camera with --focal-length or --fov", "one of them")
+    if options.camera is not None and "samples" in options.save:
+        raise InputError("--save samples with --camera", "photos whose camera looks through their middle")
     if options.method == "full":
         need("evaluate", "scipy")
     if options.keypoints is not None and options.boxes is not None:
@@ -94,8 +101,8 @@ def _check(options: Fit) -> None:
 class _Fitter:
     """Fits photo after photo."""
 
-    def __init__(self, options: Fit, boxes: Boxes | None) -> None:
-        self.options, self.boxes = options, boxes
+    def __init__(self, options: Fit, boxes: Boxes | None, cameras: Cameras | None) -> None:
+        self.options, self.boxes, self.cameras = options, boxes, cameras
         self.files: tuple[Output, ...] = tuple(kind for kind in options.save if kind != "samples")
         self.samples: list[Sample] = []
         if options.body_model is not None and not is_smplx_npz(options.body_model):
@@ -109,25 +116,27 @@ class _Fitter:
 
     def fit_one(self, path: Path) -> int:
         """Fit and write one photo; returns the number of people."""
-        image, options = read_image(path), self.options
-        focal = focal_of(image, options.focal_length, options.fov)
-        focal_px = focal.px or default_focal_px(image.width, image.height)
-        observed, answer = self._seen(image, focal_px)
+        options = self.options
+        shot = shot_of(read_image(path), options.focal_length, options.fov, self.cameras)
+        observed, answer = self._seen(shot)
         if not observed:
             hint = "" if options.part == "whole" else " (boxes tight around them help: --boxes)"
             tqdm.write(f"openexpose: {path}: no {_COUNTED[options.part][1]}{hint}", file=sys.stderr)
             return 0
         body = self.model.body
         with threadpool_limits(1, "blas"):  # many small products: threads would only wait for each other
-            aim = aim_at(observed, np.full(len(observed), focal_px))
+            principal_px = np.tile(shot.principal_px, (len(observed), 1))
+            aim = aim_at(observed, np.full(len(observed), shot.focal_px), principal_px)
             if options.part == "whole":
                 fitted = fit(body, self.priors, aim, start=answer, method=options.method)
             else:
                 fitted = fit_lone(body, self.priors, aim, options.part, start=answer, method=options.method)
-        people = people_of(body, self.model.settled(fitted.state), observed, focal_px, part=options.part)
+        state, at = self.model.settled(fitted.state), shot.principal_px
+        people = people_of(body, state, observed, shot.focal_px, principal_px=at, part=options.part)
         joints = keypoints(body, people.pose, people.betas, people.expression) + people.transl[:, None]
         joints[:, ~self.model.keypoints] = np.nan
-        write_results(options.out, self.files, image, Results(body, people, joints, self._mesh, focal.source))
+        results = Results(body, people, joints, self._mesh, shot.focal_source)
+        write_results(options.out, self.files, shot.image, results)
         if "samples" in options.save:
             self.samples += samples_of(people, joints, observed, path)
         report = {
@@ -137,35 +146,44 @@ class _Fitter:
             "energy": fitted.energy.round(3).tolist(),
             "steps": fitted.steps.tolist(),
             "seconds": round(fitted.seconds, 3),
+            **shot.report(people, joints),
         }
+        shot.write_straightened(options.out)
         write_whole(options.out / f"{path.stem}_fit.json", (json.dumps(report, indent=2) + "\n").encode())
         return len(people)
 
-    def _seen(self, image: Image, focal_px: float) -> tuple[list[Observed], State | None]:
+    def _seen(self, shot: Shot) -> tuple[list[Observed], State | None]:
         """What to aim at, and where to begin (None: at the mean pose)."""
-        options, name, size = self.options, image.path.name, (image.width, image.height)
+        options, photo, name = self.options, shot.photo, shot.photo.path.name
         if options.keypoints is not None:
-            file = keypoint_file(options.keypoints, image.path)
-            found = [self._wanted(confident(one)) for one in read_keypoints(file, image=name, image_size=size)]
-            observed = [one for one in found if one.has(self.named)]
+            file = keypoint_file(options.keypoints, photo.path)
+            read = read_keypoints(file, image=name, image_size=(photo.width, photo.height))
+            wanted = [self._wanted(shot.straightened(confident(one))) for one in read]
+            observed = [one for one in wanted if one.has(self.named)]
             if not observed and options.part != "whole":
                 got = f"'{file}' without {_COUNTED[options.part][1]} in '{name}'"
                 raise InputError(got, f"at least {FEWEST_FINE} keypoints of a {options.part}")
             if self.predictor is None or not observed:
                 return observed, None
             boxes = np.stack([one.box_xyxy_px for one in observed])
-            people = self.predictor(image.pixels, boxes=boxes, focal_px=focal_px, part=options.part)
-            return observed, start_of(people)
+            return observed, start_of(self._predicted(shot, boxes))
         if self.predictor is None:
             raise TypeError("no predictor")
-        given = None if self.boxes is None else boxes_of(self.boxes, image, options.boxes)
-        people = self.predictor(image.pixels, boxes=given, focal_px=focal_px, part=options.part)
+        given = None if self.boxes is None else shot.straightened_boxes(boxes_of(self.boxes, photo, options.boxes))
+        people = self._predicted(shot, given)
         found = [self._wanted(confident(one, fewest=0)) for one in observe(self.predictor, people, name)]
         use = np.array([one.has(self.named) for one in found], bool)
         observed = [one for one, used in zip(found, use.tolist(), strict=True) if used]
         if options.part != "whole":
             observed = [less_contour(one) for one in observed]
         return observed, start_of(people[use]) if options.init == "expose" else None
+
+    def _predicted(self, shot: Shot, boxes: np.ndarray | None) -> People:
+        """The networks' answer about the people, or the parts, in boxes."""
+        if self.predictor is None:
+            raise TypeError("no predictor")
+        camera, part = (shot.focal_px, shot.principal_px), self.options.part
+        return self.predictor(shot.image.pixels, boxes=boxes, focal_px=camera[0], principal_px=camera[1], part=part)
 
     @property
     def named(self) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
 from openexpose.fitting.capsules import capsules_of, overlaps
-from openexpose.fitting.objective import ANSWER, OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
+from openexpose.fitting.objective import ANSWER, ANSWER_SHAPE, OVERLAP_M, ROBUST_PX, Aim, Weights, keypoint_weights
 from openexpose.fitting.rotation_vectors import turn_derivative
 from openexpose.fitting.slopes import keypoint_slopes
 from openexpose.fitting.state import FREE_JOINTS, Layout, State
@@ -43,7 +43,7 @@ class Energy:
         model: the body model.
         aim: what was seen.
         weights: the stage's.
-        penalties: of the pose (prior, hands, hinges), each with its weight.
+        penalties: of the pose (prior, hands, hinges, limits), each with its weight.
         free: the joints that may turn.
         shape: whether shape and expression may change; place always may.
     """
@@ -153,9 +153,12 @@ class Energy:
         turned = matrix_to_rotvec(state.pose[:, _JAW[0]])
         slope = jaw[:, None] * turn_derivative(turned)
         yield _Rows(jaw * turned, slope, layout.turns(_JAW).ravel())
-        for weight, value, where in (
+        coefficients = [
             (weights.shape, state.betas, layout.betas),
             (weights.expression, state.expression, layout.expression),
-        ):
+        ]
+        if self.aim.answer_betas is not None:
+            coefficients.append((ANSWER_SHAPE, state.betas - self.aim.answer_betas, layout.betas))
+        for weight, value, where in coefficients:
             unit = np.broadcast_to(weight * np.eye(value.shape[1]), (*value.shape, value.shape[1]))
             yield _Rows(weight * value, unit, np.arange(where.start, where.stop))

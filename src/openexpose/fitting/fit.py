@@ -40,15 +40,20 @@ class Fitted:
     """Of all stages, and of both ways of facing where both were tried."""
     seconds: float
     """For all."""
+    after: tuple[State, ...] = ()
+    """The people where the fit began, and after each stage."""
 
 
-def aim_at(observed: Sequence[Observed], focal_px: Float[Array, "n"]) -> Aim:
-    """What fits of people aim at; cameras' axes go through the middles of the pictures."""
+def aim_at(
+    observed: Sequence[Observed], focal_px: Float[Array, "n"], principal_px: Float[Array, "n 2"] | None = None
+) -> Aim:
+    """What fits of people aim at; cameras' axes go through ``principal_px``, None: the middles of the pictures."""
     boxes = np.stack([one.box_xyxy_px for one in observed])
+    middles = np.array([one.image_size for one in observed], float) / 2.0
     return Aim(
         keypoints_px=np.stack([one.keypoints_px for one in observed]),
         focal_px=np.asarray(focal_px, float),
-        principal_px=np.array([one.image_size for one in observed], float) / 2.0,
+        principal_px=middles if principal_px is None else np.asarray(principal_px, float),
         size_px=(boxes[:, 2:] - boxes[:, :2]).max(1),
     )
 
@@ -81,16 +86,20 @@ def fit(model: BodyModel, priors: Priors, aim: Aim, *, start: State | None = Non
         seen = aim.keypoints_px * np.concatenate([np.ones((144, 2)), trunk[:, None]], 1)
         hips = replace(STAGES[0], hips=1.0)
         energy = Energy(model, replace(aim, keypoints_px=seen)[rows], hips, (), _PELVIS, shape=False)
+        after = [state]
         state, _, steps = descend(energy, state, rule)
         stages = STAGES
     else:
         state, steps, stages = start, np.zeros(count, int), STAGES[FROM_ANSWER:]
-        aim = replace(aim, answer=start.pose)
+        aim, after = replace(aim, answer=start.pose, answer_betas=start.betas), []
     values = np.zeros(len(rows))
+    after.append(state)
     for stage in stages:
         energy = Energy(model, aim[rows], stage, priors.penalties(stage))
         state, values, more = descend(energy, state, rule)
         steps = steps + more
+        after.append(state)
     best = np.array([min(np.flatnonzero(rows == k), key=lambda place: values[place]) for k in range(count)])
     total = np.array([steps[rows == k].sum() for k in range(count)])
-    return Fitted(state[best], values[best], total, time.perf_counter() - begun)
+    trail = tuple(one[best] for one in after)
+    return Fitted(state[best], values[best], total, time.perf_counter() - begun, trail)

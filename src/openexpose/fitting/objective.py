@@ -4,13 +4,14 @@ The energy of a person is
 
     E = sum_i (a_i g_i c_i)^2 rho(u (x_i - x'_i)) + w_pose^2 |z|^2 + w_shape^2 |betas|^2 + w_expression^2 |psi|^2
         + w_hand^2 (|h_left|^2 + |h_right|^2) + |w_jaw jaw|^2 + 3.17 w_pose sum exp(bend) + w_collision E_collision
-        + w_answer^2 |turns|^2
+        + w_limits^2 |beyond|^2 + w_answer^2 |turns|^2 + w_answered^2 |betas - betas'|^2
 
 with seen keypoints x_i of confidence c_i, projections x'_i of the body's, annealing weights a_i (g_i: 0 for hands and
 face in early stages), rho(e) = p^2 |e|^2 / (p^2 + |e|^2), p = 100, and u = 1000 / (size of the person in pixels); the
 paper takes the picture's height for that size, under which small people hardly count. z are standardised coordinates of
-the pose prior, h of that of hands, bend the angles of elbows and knees against their hinges. turns are the rotation
-vectors of the joints away from a network's answer, where the fit began at one: not in the paper.
+the pose prior, h of that of hands, bend the angles of elbows and knees against their hinges. Not in the paper: beyond,
+how far the body's joints are beyond their limits, in tenths of a radian; and, where the fit began at a network's
+answer, turns, the rotation vectors of the joints away from it, and betas', its shape.
 """
 
 from dataclasses import dataclass
@@ -29,10 +30,15 @@ ROBUST_PX = 100.0
 """p: residuals beyond it count less and less (Geman and McClure)."""
 BEND = 3.17
 """Weight of the exponentials of bent-back elbows and knees, over the pose prior's (which is squared)."""
+LIMITS = 80.0
+"""A joint a tenth of a radian beyond its limits costs the square of it, in every stage."""
 NEAREST_M = 0.1
 """Nothing is nearer to the camera."""
 ANSWER = 48.0
 """A joint turned by one radian away from the network's answer, where a fit began at one, costs the square of it."""
+ANSWER_SHAPE = 20.0
+"""A shape coefficient one away from the network's answer costs the square of it: keypoints hardly tell how tall people
+are, and how far away."""
 OVERLAP_M = 0.002
 """Capsules that overlap by so much cost the square of the stage's weight."""
 _IGNORED = ("neck", "left_hip", "right_hip")
@@ -100,6 +106,8 @@ class Aim:
     """Longer side of what was seen of each."""
     answer: Float[Array, "n 55 3 3"] | None = None
     """The pose that a network answered, if the fit shall stay near it."""
+    answer_betas: Float[Array, "n b"] | None = None
+    """The shape that a network answered, likewise."""
 
     def __getitem__(self, rows: Array) -> "Aim":
         """What those of the people ``rows`` aim at."""

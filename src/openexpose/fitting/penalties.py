@@ -1,4 +1,4 @@
-"""The priors of :mod:`openexpose.fitting.prior` as terms of the energy: of the body's pose, of fingers, of hinges."""
+"""The priors of :mod:`openexpose.fitting.prior` as terms of the energy: body pose, fingers, hinges, joint limits."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import INDEX
 from openexpose.fitting.energy import Penalty
-from openexpose.fitting.objective import BEND, Weights
+from openexpose.fitting.objective import BEND, LIMITS, Weights
 from openexpose.fitting.prior import FitPriors, PosePrior, load_priors
 from openexpose.fitting.rotation_vectors import turn_derivative
 from openexpose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
@@ -55,7 +55,8 @@ class Priors:
         prior = self.poses.detailed if stage.detailed else self.poses.wide
         hands = [self.hand(stage, left=left) for left in (True, False)]
         bend = float(np.sqrt(BEND * stage.pose / 2.0))  # the residuals' squares are twice the paper's exponentials
-        return (stage.pose, partial(_body, prior)), *hands, (bend, partial(_hinges, self.poses))
+        hinges, limits = (bend, partial(_hinges, self.poses)), (LIMITS, partial(_limits, self.poses))
+        return (stage.pose, partial(_body, prior)), *hands, hinges, limits
 
 
 def _body(prior: PosePrior, pose: Float[Array, "n 55 3 3"]) -> tuple[Array, Array, Array]:
@@ -64,6 +65,10 @@ def _body(prior: PosePrior, pose: Float[Array, "n 55 3 3"]) -> tuple[Array, Arra
 
 def _hinges(priors: FitPriors, pose: Float[Array, "n 55 3 3"]) -> tuple[Array, Array, Array]:
     return *priors.limits.hinge_residuals(pose[:, _BODY]), _BODY
+
+
+def _limits(priors: FitPriors, pose: Float[Array, "n 55 3 3"]) -> tuple[Array, Array, Array]:
+    return *priors.limits.residuals(pose[:, _BODY]), _BODY
 
 
 def _hand(priors: FitPriors, left: bool, pose: Float[Array, "n 55 3 3"]) -> tuple[Array, Array, Array]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
@@ -27,7 +28,13 @@ def start_of(people: People) -> State:
 
 
 def people_of(
-    model: BodyModel, state: State, observed: Sequence[Observed], focal_px: float, *, part: str = "whole"
+    model: BodyModel,
+    state: State,
+    observed: Sequence[Observed],
+    focal_px: float,
+    *,
+    principal_px: Float[Array, "2"] | None = None,
+    part: str = "whole",
 ) -> People:
     """The record of the fitted people of one picture, or of its lone hands or faces.
 
@@ -37,11 +44,12 @@ def people_of(
         model: the body model of the fit.
         state: the people.
         observed: what each was fitted to.
-        focal_px: of the picture's camera, whose axis goes through the middle.
+        focal_px: of the picture's camera.
+        principal_px: where its axis goes through the picture; None: the middle.
         part: as in ``People.part``.
     """
     width, height = observed[0].image_size
-    principal = np.array([width, height]) / 2.0
+    principal = np.array([width, height]) / 2.0 if principal_px is None else np.asarray(principal_px, float)
     boxes = np.stack([one.box_xyxy_px for one in observed])
     confidence = np.stack([one.keypoints_px[:, 2] for one in observed])
     lone = LONE_PARTS.get(part)

@@ -108,6 +108,7 @@ class Predictor:
         *,
         boxes: Float[Array, "people 4"] | None = None,
         focal_px: float | None = None,
+        principal_px: Float[Array, "2"] | None = None,
         attention: bool = True,
         refinement: bool = True,
         part: str = "whole",
@@ -119,6 +120,7 @@ class Predictor:
             boxes: one box (x1, y1, x2, y2) in pixels a person, or a part if ``part`` says so; people come out in this
                 order. None: the detector finds people; a lone part is looked for in the whole picture.
             focal_px: focal length in pixels; None: :func:`default_focal_px`.
+            principal_px: principal point in pixels; None: the middle of the picture.
             attention: False: the body network alone (first row of the paper's ablation).
             refinement: False: the networks' answers as they are, without Gauss-Newton steps on the landmarks.
             part: ``whole``, or ``face``, ``left-hand``, ``right-hand``: that network alone (paper, Table 4).
@@ -129,16 +131,16 @@ class Predictor:
         if part not in PART_CHOICES:
             raise InputError(f"the part '{part}'", f"one of {PART_CHOICES}")
         with _blas.limit(limits=1, user_api="blas"):  # many small products: threads would only wait for each other
-            return self._predict(pixels, boxes, focal_px, (attention, refinement), part)
+            height, width = pixels.shape[:2]
+            principal = np.array([width / 2.0, height / 2.0]) if principal_px is None else principal_px
+            camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
+            return self._predict(pixels, boxes, camera, (attention, refinement), part)
 
     def _predict(
-        self, pixels: Array, boxes: Array | None, focal_px: float | None, how: tuple[bool, bool], part: str
+        self, pixels: Array, boxes: Array | None, camera: FullCamera, how: tuple[bool, bool], part: str
     ) -> People:
         watch = Stopwatch()
         self._looked, self._trust = {}, {}
-        height, width = pixels.shape[:2]
-        principal = np.array([width / 2.0, height / 2.0])
-        camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
         if part == "whole":
             scores = None
             if boxes is None:
