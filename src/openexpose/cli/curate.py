@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from openexpose.cli.extras import need
+
 
 @dataclass(frozen=True)
 class Prepare:
@@ -41,6 +43,34 @@ class Prepare:
         from openexpose.cli.curating import prepare_photos
 
         return prepare_photos(self)
+
+
+@dataclass(frozen=True)
+class Review:
+    """Judge the fits of a project on a page in the browser, until Ctrl-C (needs the extra 'curate').
+
+    Several people may, at once. Every verdict is stored the moment it is made.
+    """
+
+    project: Path
+    """Folder of the project."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than loopback's can be reached from outside: the address that is printed then
+    holds a token, and the connection is not encrypted."""
+    port: int = 8321
+    """Port to listen on."""
+    reviewer: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """Who judges. Default: the page asks."""
+    browser: bool = True
+    """Open the page in the default browser."""
+
+    def run(self) -> int:
+        """Serve; returns the exit code."""
+        need("curate", "starlette", "uvicorn")
+        from openexpose.curation.server import serve
+
+        serve(self.project, self.host, self.port, self.reviewer or "", browser=self.browser)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +115,7 @@ class Curate:
 
     command: tyro.conf.OmitSubcommandPrefixes[
         Annotated[Prepare, tyro.conf.subcommand("prepare")]
+        | Annotated[Review, tyro.conf.subcommand("review")]
         | Annotated[Status, tyro.conf.subcommand("status")]
         | Annotated[Export, tyro.conf.subcommand("export")]
     ]
