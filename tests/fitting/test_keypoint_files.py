@@ -157,7 +157,6 @@ def changed(values: list[float], k: int, value: Any) -> list[Any]:
         (lambda flat: changed(flat, 3, [1.0, 2.0]), r"keypoints.json': person 0.*does not read"),
         (lambda flat: {"x": 1}, r"keypoints.json': person 0"),
         (lambda flat: "nose", r"keypoints.json': person 0"),
-        (lambda flat: [0.0] * len(flat), "without anybody in '000000000007.jpg'"),
         (
             lambda flat: (100.0 * np.array(flat).reshape(-1, 3).clip(0.5, None) * [1, 1, 0.01]).ravel().tolist(),
             "another size",
@@ -224,25 +223,19 @@ def test_other_json_is_told(content: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [{"people": []}, {"images": [], "annotations": []}, {"instance_info": []}, {"poseLandmarks": []}, {"people": None}],
+    "content", [{"images": [], "annotations": []}, {"people": None}, [{"image_id": 7, "keypoints": [0.0] * 51}]]
 )
-def test_files_without_anybody_are_told(content: dict, tmp_path: Path) -> None:
+def test_files_that_do_not_tell_of_a_picture_are_told(content: dict, tmp_path: Path) -> None:
     refused(tmp_path, content, "without anybody|0 'images'|does not read")
 
 
-@pytest.mark.parametrize("kind", ["openpose", "coco", "mediapipe"])
+@pytest.mark.parametrize("content", [{"people": []}, {"instance_info": []}, {"poseLandmarks": []}])
+def test_where_nobody_was_found_there_is_nobody(content: dict, tmp_path: Path) -> None:
+    assert read(tmp_path, content) == []
+
+
 @pytest.mark.parametrize(
     "content", [{}, [], 7, None, "x", [7], {"people": 7}, {"annotations": [], "images": 3}, {"keypoints": 1}]
 )
-def test_a_format_that_is_said_but_is_not_there_is_told(kind: str, content: Any, tmp_path: Path) -> None:
-    refused(tmp_path, content, "keypoints.json'", format=kind)
-
-
-def test_an_unknown_format_is_told(tmp_path: Path) -> None:
-    refused(
-        tmp_path,
-        {"people": []},
-        "the keypoint format 'alphapose'; expected one of openpose, coco, mediapipe",
-        format="alphapose",
-    )
+def test_other_files_are_told(content: Any, tmp_path: Path) -> None:
+    refused(tmp_path, content, "keypoints.json'")

@@ -13,7 +13,8 @@ Saved = Literal["json", "npz", "overlay", "glb", "samples"]
 class Fit:
     """Fit bodies with hands and faces, or lone hands or faces, to 2D keypoints (SMPLify-X).
 
-    Writes for each photo what `openexpose predict` writes, and STEM_fit.json: energies, steps and seconds.
+    Writes for each photo what `openexpose predict` writes, and STEM_fit.json: energies, steps and seconds. Called
+    again, it goes on: photos whose results are there, made of the same files and options, are not fitted again.
     """
 
     paths: Annotated[
@@ -46,7 +47,8 @@ class Fit:
     """Model file of yours (.npz or .pkl) to fit, with --init mean: SMPL-X, SMPL-H or SMPL; with --part also MANO or
     FLAME (docs/fitting.md). All but SMPL-X's npz need the extra 'evaluate'. Default: the free body."""
     save: tuple[Saved, ...] = ("json", "npz", "overlay", "glb")
-    """What to write besides. samples: all fits as data to train on, OUT/samples-000000.tar and so on (docs/data.md)."""
+    """What to write besides. samples: npz, and all fits as data to train on, OUT/samples-000000.tar and so on
+    (docs/data.md)."""
     threads: int = 2
     """Processor threads of one network."""
 

@@ -1,13 +1,18 @@
 """The work behind ``openexpose fit``: photo after photo, each reported or written whole."""
 
+import hashlib
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from openexpose import __version__
+from openexpose.body.keypoints import INDEX, KEYPOINT_NAMES
 from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.cli.extras import need
 from openexpose.cli.fit import Fit
@@ -19,6 +24,7 @@ from openexpose.cli.prediction import (
     check_camera,
     check_outputs,
     counted,
+    output_path,
     read_boxes,
     write_results,
 )
@@ -37,10 +43,13 @@ from openexpose.fitting.penalties import Priors
 from openexpose.fitting.result import people_of, start_of
 from openexpose.fitting.state import State
 from openexpose.formats.atomic import write_whole
+from openexpose.formats.native import indented, read_npz
 from openexpose.image.read import find_images, read_image
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
 
+_DECIDE = ("init", "method", "part", "focal_length", "fov")
+"""Options that results depend on, besides files."""
 _COUNTED = {
     "whole": ("person", "people"),
     "face": ("face", "faces"),
@@ -63,19 +72,21 @@ def fit_photos(options: Fit) -> int:
     check_outputs(options.out, fitter.files, images)
     if cameras is not None:
         check_straightened(options.out, images)
-    failed = people = 0
+    failed = people = before = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
         try:
-            people += fitter.fit_one(path)
+            known = fitter.done_before(path)
+            before += known is not None
+            people += fitter.fit_one(path) if known is None else known
         except InputError as error:
             if len(images) == 1:
                 raise
             failed += 1
             tqdm.write(f"openexpose: {error}", file=sys.stderr)
-    if fitter.samples:
-        write_samples(options.out, fitter.samples)
-    ending = f", {failed} failed" if failed else ""
+    if "samples" in options.save and people:
+        write_samples(options.out, fitter.samples())
+    ending = (f", {before} of them fitted before" if before else "") + (f", {failed} failed" if failed else "")
     done = counted(len(images) - failed, "photo", "photos")
     print(f"{done}, {counted(people, *_COUNTED[options.part])}{ending}: {options.out}")
     return 1 if failed else 0
@@ -99,17 +110,19 @@ def _check(options: Fit) -> None:
 
 
 class _Fitter:
-    """Fits photo after photo."""
+    """Fits photo after photo, and knows those that the same command has fitted before."""
 
     def __init__(self, options: Fit, boxes: Boxes | None, cameras: Cameras | None) -> None:
         self.options, self.boxes, self.cameras = options, boxes, cameras
-        self.files: tuple[Output, ...] = tuple(kind for kind in options.save if kind != "samples")
-        self.samples: list[Sample] = []
+        wanted = dict.fromkeys("npz" if kind == "samples" else kind for kind in options.save)
+        self.files: tuple[Output, ...] = tuple(wanted)  # samples are made of npz
+        self.fitted: list[Path] = []
         if options.body_model is not None and not is_smplx_npz(options.body_model):
             need("evaluate", "scipy")
         self.model = load_fit_model(options.body_model, options.part)
         if "samples" in options.save and (name := self.model.body.name) not in MODELS:
             raise InputError(f"--save samples with the model '{name}'", f"one of {', '.join(MODELS)}")
+        self.same = _digest([__version__, *(str(getattr(options, name)) for name in _DECIDE)], options.body_model)
         self.priors = Priors.load()
         asked = options.keypoints is None or options.init == "expose"
         self.predictor = Predictor.load(threads=options.threads) if asked else None
@@ -122,6 +135,7 @@ class _Fitter:
         if not observed:
             hint = "" if options.part == "whole" else " (boxes tight around them help: --boxes)"
             tqdm.write(f"openexpose: {path}: no {_COUNTED[options.part][1]}{hint}", file=sys.stderr)
+            self._report(path, {"keypoints": []})
             return 0
         body = self.model.body
         with threadpool_limits(1, "blas"):  # many small products: threads would only wait for each other
@@ -133,12 +147,9 @@ class _Fitter:
                 fitted = fit_lone(body, self.priors, aim, options.part, start=answer, method=options.method)
         state, at = self.model.settled(fitted.state), shot.principal_px
         people = people_of(body, state, observed, shot.focal_px, principal_px=at, part=options.part)
-        joints = keypoints(body, people.pose, people.betas, people.expression) + people.transl[:, None]
-        joints[:, ~self.model.keypoints] = np.nan
+        joints = self._joints(people)
         results = Results(body, people, joints, self._mesh, shot.focal_source)
         write_results(options.out, self.files, shot.image, results)
-        if "samples" in options.save:
-            self.samples += samples_of(people, joints, observed, path)
         report = {
             "keypoints": [one.source for one in observed],
             "init": options.init,
@@ -146,11 +157,59 @@ class _Fitter:
             "energy": fitted.energy.round(3).tolist(),
             "steps": fitted.steps.tolist(),
             "seconds": round(fitted.seconds, 3),
+            "observed": [_named(one) for one in observed],
             **shot.report(people, joints),
         }
         shot.write_straightened(options.out)
-        write_whole(options.out / f"{path.stem}_fit.json", (json.dumps(report, indent=2) + "\n").encode())
+        self._report(path, report)
         return len(people)
+
+    def done_before(self, path: Path) -> int | None:
+        """How many people of a photo the same command has fitted before; None: it has not, or its results are gone."""
+        try:
+            report = json.loads(self._report_path(path).read_bytes())
+            if report["made_from"] != self._made_from(path):
+                return None
+            people = len(report["keypoints"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        if people and not all(output_path(self.options.out, path, kind).is_file() for kind in self.files):
+            return None
+        self.fitted += [path] * (people > 0)
+        return people
+
+    def samples(self) -> Iterator[Sample]:
+        """Those of all photos that were fitted, now or before, from their results."""
+        for path in self.fitted:
+            people = read_npz(output_path(self.options.out, path, "npz"))
+            told = json.loads(self._report_path(path).read_bytes())
+            observed = [
+                _observed(f"{path.name}/{k}", one, people.image_size, source)
+                for k, (one, source) in enumerate(zip(told["observed"], told["keypoints"], strict=True))
+            ]
+            yield from samples_of(people, self._joints(people), observed, path)
+
+    def _joints(self, people: People) -> np.ndarray:
+        """Keypoints in the camera frame, metres; NaN of those that the body model lacks."""
+        body = self.model.body
+        joints = keypoints(body, people.pose, people.betas, people.expression) + people.transl[:, None]
+        joints[:, ~self.model.keypoints] = np.nan
+        return joints
+
+    def _report_path(self, path: Path) -> Path:
+        return self.options.out / f"{path.stem}_fit.json"
+
+    def _report(self, path: Path, report: dict[str, Any]) -> None:
+        """Write what a photo's fit is told of; last, so that all else is there then."""
+        write_whole(self._report_path(path), indented(report | {"made_from": self._made_from(path)}))
+        self.fitted += [path] * bool(report["keypoints"])
+
+    def _made_from(self, path: Path) -> str:
+        """What the results of a photo depend on."""
+        options = self.options
+        told = [self.same] if self.boxes is None else [self.same, json.dumps(self.boxes.get(path.name))]
+        seen = None if options.keypoints is None else keypoint_file(options.keypoints, path)
+        return _digest(told, path, seen, options.camera)
 
     def _seen(self, shot: Shot) -> tuple[list[Observed], State | None]:
         """What to aim at, and where to begin (None: at the mean pose)."""
@@ -199,3 +258,34 @@ class _Fitter:
     def _mesh(self, people: People) -> np.ndarray:
         posed = posed_mesh(self.model.body, people.pose, people.betas, people.expression)
         return posed.vertices + people.transl[:, None].astype(np.float32)
+
+
+def _named(observed: Observed) -> dict[str, list[float]]:
+    """Keypoints that were seen: x, y, pixels, and confidence."""
+    points = observed.keypoints_px.round(4)
+    return {KEYPOINT_NAMES[k]: points[k].tolist() for k in np.flatnonzero(points[:, 2]).tolist()}
+
+
+def _observed(name: str, told: dict[str, list[float]], size: tuple[int, int], source: str) -> Observed:
+    """Inverse of :func:`_named`."""
+    points = np.zeros((len(KEYPOINT_NAMES), 3))
+    for keypoint, values in told.items():
+        points[INDEX[keypoint]] = values
+    return Observed(name, points, size, source)
+
+
+def _digest(texts: Sequence[str], *files: Path | None) -> str:
+    """Of texts and files' contents.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    digest = hashlib.sha256("\0".join(texts).encode())
+    for path in files:
+        if path is not None:
+            try:
+                digest.update(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path} cannot be read ({error})", "a file that can be read") from None
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]

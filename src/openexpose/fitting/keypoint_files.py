@@ -57,7 +57,7 @@ def keypoint_file(place: Path, photo: Path) -> Path:
     raise InputError(f"'{place}' without keypoints of '{photo.name}'", " or ".join(names))
 
 
-def read_keypoints(path: Path, *, image: str, image_size: tuple[int, int], format: str | None = None) -> list[Observed]:
+def read_keypoints(path: Path, *, image: str, image_size: tuple[int, int]) -> list[Observed]:
     """Read the people of one picture from a JSON file of keypoints. docs/fitting.md lists what is read.
 
     Left and right are the person's own. Parts that the file lacks (no hands, no face) have confidence 0. People without
@@ -67,25 +67,24 @@ def read_keypoints(path: Path, *, image: str, image_size: tuple[int, int], forma
         path: the file.
         image: name of the picture: it goes into the names of people, and picks them from a COCO file of many pictures.
         image_size: width and height of the upright picture, pixels.
-        format: ``openpose``, ``coco`` or ``mediapipe``; None: told from the content.
 
     Returns:
-        one record a person, in the file's order, named by the picture and the number among its people.
+        one record a person, in the file's order, named by the picture and the number among its people. None where the
+        file is about this picture alone and its detector found nobody.
 
     Raises:
         InputError: not such a file; a person with another number of keypoints, with text or with NaN; keypoints of
-            another picture or of another size; nobody.
+            another picture or of another size; a file about many pictures with nobody in this one.
     """
     content = read_json(path)
-    kind = _format(content) if format is None else format
+    kind = _format(content)
     if kind is None:
         expected = "the JSON of OpenPose, COCO, COCO-WholeBody, Halpe or MediaPipe"
         raise InputError(f"'{path}' with {_shown(content)}", expected)
-    if kind not in _READERS:
-        raise InputError(f"the keypoint format '{kind}'", f"one of {', '.join(_READERS)}")
     with _told(f"'{path}'"):
         found = [(k, points) for k, points in _READERS[kind](content, image, image_size) if points[:, 2].any()]
-    if not found:
+    about_many = kind == "coco" and "instance_info" not in content
+    if not found and about_many:
         raise InputError(f"'{path}' without anybody in '{image}'", "the keypoints of at least one person")
     people = [Observed(f"{image}/{k}", points, image_size, kind) for k, points in found]
     for person in people:

@@ -91,7 +91,7 @@ def write_json(
         "conventions": CONVENTIONS,
         "people": [_person(people, index, joints_2d[index], joints_3d[index]) for index in range(len(people))],
     }
-    write_whole(path, (_indented(document) + "\n").encode())
+    write_whole(path, indented(document))
 
 
 def write_npz(path: Path, people: People, *, image_name: str, focal_source: str) -> None:
@@ -193,8 +193,12 @@ def _rounded(values: Array | float, decimals: int) -> Any:
     return np.round(np.asarray(values, float), decimals).tolist()
 
 
+def indented(document: dict[str, Any]) -> bytes:
+    """A JSON file with one line an entry, but a list of numbers on one line."""
+    return (_indented(document) + "\n").encode()
+
+
 def _indented(value: object, margin: str = "\n") -> str:
-    """JSON with one line an entry, but a list of numbers on one line."""
     inner = margin + " "
     if isinstance(value, dict) and value:
         rows = (f"{json.dumps(key)}: {_indented(entry, inner)}" for key, entry in value.items())
