@@ -109,9 +109,10 @@ def review(place: Path, project: Path, out: Path) -> None:
     """Copy a project for every policy and decide there."""
     with np.load(place / "truth.npz") as file:
         truth = {name: file[name] for name in file.files}
-    store, rng = Store.open(project), np.random.default_rng(0)
-    fits = store.fits("id")
-    errors = np.array([_error_mm(store.record(row.id), row.photo.path.stem, truth) for row in fits])
+    rng = np.random.default_rng(0)
+    with Store.open(project) as store:
+        fits = store.fits("id")
+        errors = np.array([_error_mm(store.record(row.id), row.photo.path.stem, truth) for row in fits])
     good = (errors < ACCEPTED_MM) ^ (rng.random(len(fits)) < MISTAKES)
     order = {
         "all": np.arange(len(fits)),
@@ -123,9 +124,9 @@ def review(place: Path, project: Path, out: Path) -> None:
     for policy in POLICIES:
         accepted = {fits[k].id for k in order[policy].tolist()}
         shutil.copytree(project, out / policy, dirs_exist_ok=True)
-        copy = Store.open(out / policy)
-        for row in fits:
-            copy.decide(row.id, policy, "accept" if row.id in accepted else "reject", seen=None)
+        with Store.open(out / policy) as copy:
+            for row in fits:
+                copy.decide(row.id, policy, "accept" if row.id in accepted else "reject", seen=None)
         chosen = errors[order[policy]]
         print(f"| {policy} | {len(chosen)} | {chosen.mean():.1f} | {100 * (chosen > 150).mean():.1f} % |")
 
