@@ -21,6 +21,7 @@ import argparse
 import json
 import shutil
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from jaxtyping import Float, UInt8
 
 from openexpose.body.keypoints import INDEX, PARTS
 from openexpose.body.mesh import keypoints
-from openexpose.body.model import load_body_model
+from openexpose.body.model import BodyModel, load_body_model
 from openexpose.curation.store import FitRecord, Store
 from openexpose.data.openpose import BODY, HANDS_AND_FACE
 from openexpose.data.sample_shards import write_samples
@@ -131,6 +132,11 @@ def review(place: Path, project: Path, out: Path) -> None:
         print(f"| {policy} | {len(chosen)} | {chosen.mean():.1f} | {100 * (chosen > 150).mean():.1f} % |")
 
 
+@cache
+def _body() -> BodyModel:
+    return load_body_model(num_betas=parts.BODY.num_betas, num_expression=parts.BODY.num_expression)
+
+
 def _error_mm(record: FitRecord, photo: str, truth: dict[str, Array]) -> float:
     """PA-MPJPE of a fit, of the true person whom its keypoints are nearest to."""
     rows = np.flatnonzero(truth["photo"] == photo)
@@ -138,8 +144,7 @@ def _error_mm(record: FitRecord, photo: str, truth: dict[str, Array]) -> float:
     off = np.linalg.norm(truth["keypoints_px"][rows][:, seen] - record.keypoints_px[seen, :2], axis=-1)
     row = rows[np.median(off, axis=1).argmin()]
     people = record.people
-    model = load_body_model(num_betas=people.betas.shape[1], num_expression=people.expression.shape[1])
-    fitted = keypoints(model, people.pose, people.betas, people.expression)[0, _JOINTS].astype(float)
+    fitted = keypoints(_body(), people.pose, people.betas, people.expression)[0, _JOINTS].astype(float)
     joints = truth["keypoints_m"][row][_JOINTS].astype(float)
     return float(1000 * np.linalg.norm(align_similarity(fitted, joints) - joints, axis=-1).mean())
 
@@ -157,8 +162,7 @@ def compare(test: Path, weights: Path) -> None:
     spec = parts.BODY
     cache_evidence(test, "body")
     data = load_data([test], spec)
-    model = load_body_model(num_betas=spec.num_betas, num_expression=spec.num_expression)
-    layer, skin = BodyLayer(model), skin_motion(model, spec)
+    layer, skin = BodyLayer(_body()), skin_motion(_body(), spec)
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     samples: dict[str, str] = {}
     for path in sorted(weights.glob("*/body.pt")):

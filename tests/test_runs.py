@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from openexpose.data.sample_shards import read_samples
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -42,3 +44,18 @@ def test_results_measure_networks_and_refinement_on_the_test_set(tmp_path: Path)
     for run in ("renders-networks", "renders"):
         assert "first 2 of the 500 people" in (tmp_path / run / "report.md").read_text()
     assert "difference" in (tmp_path / "compared" / "compare.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_bootstrapping_loop_runs_from_renders_to_the_table(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", str(ROOT / "runs" / "curated.sh"), str(tmp_path), "1"]
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert row["rows"].keys() == {"none", "all", "curated", "random", "scores", "truth"} and row["people"] > 5
+    assert all(math.isfinite(value) for scores in row["rows"].values() for some in scores.values() for value in some)
+    sets = {name: len(read_samples(tmp_path / "sets" / name, "all")) for name in row["rows"] if name != "none"}
+    assert sets["all"] > sets["curated"] == sets["random"] == sets["scores"] > 0
+    statistics = json.loads((tmp_path / "sets" / "curated" / "statistics.json").read_text())
+    assert statistics["exported"]["fits"] == sets["curated"]
