@@ -204,17 +204,43 @@ def test_photos_that_are_gone_or_changed_are_left_out(store: Store, tmp_path: Pa
     assert len(read_samples(tmp_path / "out", "all")) == 20 and not (tmp_path / "other").exists()
 
 
+def test_photos_of_the_project_are_not_replaced(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(store, out, model())
+    pictures = sorted((out / "images").iterdir())
+    again = fill(tmp_path / "again", pictures)
+    again.decide(1, "ann", "accept", seen=None)
+    with pytest.raises(InputError, match=f"with the project's photo 'images/{pictures[0].name}'"):
+        export(again, out, model())
+    assert sorted((out / "images").iterdir()) == pictures
+
+
+def test_the_current_folder_is_not_replaced(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "out" / "below")
+    for place in (".", "..", str(tmp_path / "out")):
+        with pytest.raises(InputError, match="which this command runs in"):
+            export(store, Path(place), model())
+
+
 def test_an_earlier_export_is_replaced_whole_and_nothing_else_is(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(store, out, model())
     store.decide(2, "ann", "accept", seen=store.fit(2).last["ann"])
     assert export(store, out, model()).fits == 24
     assert len(read_samples(out, "all")) == 24 and len(list((out / "images").iterdir())) == 12
+    (out / "samples-000000.evidence.npz").write_bytes(b"training leaves this there")
+    (out / "samples-000000.maps-stage4.npy").write_bytes(b"and this")
+    assert export(store, out, model()).fits == 24 and len(list(out.glob("samples-*"))) == 1
     (out / "mine.txt").write_text("precious")
     with pytest.raises(InputError, match=r"mine\.txt"):
         export(store, out, model())
     with pytest.raises(InputError, match="curation"):
         export(store, tmp_path / "project", model())
+    (out / "mine.txt").unlink()
+    (tmp_path / "link").symlink_to(out)
+    assert export(store, tmp_path / "link", model()).fits == 24
+    assert (tmp_path / "link").is_symlink() and not list(tmp_path.glob(".*"))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="which is a file"):
         export(store, tmp_path / "file", model())

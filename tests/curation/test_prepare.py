@@ -87,6 +87,17 @@ def test_bad_photos_are_kept_with_the_reason_and_tried_again(
         assert sum(row.state == "failed" for row in store.photos()) == 1
 
 
+def test_a_name_that_is_no_unicode_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    odd, fine = tmp_path / os.fsdecode(b"odd\xff.png"), photo(tmp_path / "fine.png", 2)
+    odd.write_bytes(photo(tmp_path / "x.png", 1).read_bytes())
+    with Store.create(tmp_path / "p") as store:
+        told = list(prepare(store, [odd, fine], work()))
+        assert [one.outcome for one in told] == ["failed", "fitted"] and "not Unicode" in told[0].message
+        assert r"odd\udcff.png" in store.photos()[0].message
+        list(prepare(store, [odd, fine], work()))
+        assert len(store.photos()) == 2
+
+
 def test_copies_moved_and_changed_photos(tmp_path: Path) -> None:
     first, copy = photo(tmp_path / "a" / "x.png", 1), photo(tmp_path / "b" / "x.png", 1)
     other = photo(tmp_path / "c" / "x.png", 2)

@@ -156,7 +156,7 @@ def test_undo_takes_back_the_last_verdict(client):
 
 
 @pytest.mark.parametrize("end", ["", "/photo.jpg", "/overlay.jpg", "/side.jpg", "/mesh"])
-@pytest.mark.parametrize("number", ["4", "0", "9" * 30])
+@pytest.mark.parametrize("number", ["4", "0", "9" * 30, "9" * 5000, "x"])
 def test_unknown_fits_are_404(client, number, end):
     response = client.get(f"/api/fits/{number}{end}", params={"reviewer": "Anna"})
     assert response.status_code == 404 and "fit" in response.json()["error"]
@@ -199,6 +199,22 @@ def test_bad_verdicts_are_400(client, project, said):
 def test_bad_json_is_400(client, body):
     response = client.post("/api/fits/1/verdict", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 400 and response.json()["error"]
+
+
+def test_who_hangs_up_in_the_middle_of_a_request_causes_no_traceback(project):
+    sent = []
+
+    async def receive() -> dict:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    headers = {"host": "localhost", "origin": "http://localhost", "content-type": "application/json"}
+    raw = [(k.encode(), v.encode()) for k, v in (headers | {"content-length": "99"}).items()]
+    scope = {"type": "http", "method": "POST", "path": "/api/undo", "query_string": b"", "headers": raw}
+    asyncio.run(application(project)(scope, receive, send))
+    assert sent[0]["status"] == 400
 
 
 def test_bad_questions_are_400(client):
@@ -316,6 +332,8 @@ def test_large_bodies_are_refused_unread(client, project):
         assert response.status_code == status, length
     chunked = client.post("/api/undo", content=iter([b"{}"]), headers={"content-type": "application/json"})
     assert chunked.status_code == 411
+    both = {"content-type": "application/json", "content-length": "2", "transfer-encoding": "chunked"}
+    assert client.post("/api/undo", content=b"{}", headers=both).status_code == 411
     assert say(client, 1, "Anna", "accept", filler="x" * MAX_BODY_BYTES).status_code == 413
 
 
@@ -375,6 +393,9 @@ def test_a_port_in_use_is_told_in_one_sentence(project):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} cannot be used"):
+            serve(project, port=port, browser=False)
+    for port in (-1, 65536, 99999):
+        with pytest.raises(InputError, match=f"--port {port}; expected 0 to 65535"):
             serve(project, port=port, browser=False)
     with pytest.raises(InputError, match="address of this machine"):
         serve(project, host="no such host", browser=False)

@@ -125,7 +125,8 @@ def test_keypoints_that_no_lens_shows_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{", "is not JSON"),
+        ("{", "does not read as JSON"),
+        ("[" * 100_000, "does not read as JSON"),
         ("[1]", "without a camera"),
         ("{}", "without a camera"),
         ({"fx": 800.0, "cx": 1, "cy": 1}, "without fy"),
@@ -156,5 +157,5 @@ def test_bad_files_are_told(content: object, told: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no file"):
         read_cameras(tmp_path / "none.json")

@@ -119,6 +119,13 @@ def test_too_little_to_begin_with_is_told() -> None:
         fit(MODEL, PRIORS, aim)
 
 
+def test_keypoints_at_one_place_are_told() -> None:
+    labels = np.zeros((144, 3))
+    labels[PARTS["body"]] = [100.0, 100.0, 1.0]
+    with pytest.raises(InputError, match="keypoints that all lie at one place"):
+        aim_at([Observed("photo.jpg/0", labels, SIZE, "coco")], np.array([FOCAL]))
+
+
 def test_the_record_of_fitted_people() -> None:
     truth = person(0.2)
     seen = seen_of(truth)

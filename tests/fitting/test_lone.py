@@ -1,5 +1,7 @@
 """Fits of lone hands and faces: what is recovered, what stays at rest, and where they lie in People's convention."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from openexpose.body.mesh import keypoints, posed_mesh
 from openexpose.body.model import load_body_model
 from openexpose.errors import InputError
 from openexpose.fitting.fit import aim_at
-from openexpose.fitting.lone import LONE_PARTS, alone, fit_lone, less_contour
+from openexpose.fitting.lone import LONE_PARTS, _begin, alone, fit_lone, less_contour
 from openexpose.fitting.objective import Aim
 from openexpose.fitting.observed import Observed
 from openexpose.fitting.penalties import Priors
@@ -118,6 +120,18 @@ def test_the_model_of_a_part_is_turned_about_its_root(part: str) -> None:
     turned[:, 0] = np.eye(3)
     there = keypoints(turning, turned, state.betas, state.expression)[0, root]
     np.testing.assert_allclose(both[1][root], there, atol=1e-6)
+
+
+def test_fits_begin_where_the_keypoints_are_also_of_other_shapes() -> None:
+    truth = lone("face", 2)
+    shaped = replace(truth, betas=np.full_like(truth.betas, 2.0))
+    turning, part, aim = alone(MODEL, "face"), LONE_PARTS["face"], aim_of(seen_of(shaped, "face"))
+    starts, _ = _begin(turning, part, shaped, aim)
+    points = keypoints(turning, starts.pose, starts.betas, starts.expression).astype(float) + starts.transl[:, None]
+    own = part_keypoints("face")
+    middle = project_perspective(points[:, own], FOCAL, np.array(SIZE) / 2).mean(1)
+    labels = aim.keypoints_px[0, own, :2]
+    assert np.linalg.norm(middle - labels.mean(0), axis=1).max() < 0.1 * np.ptp(labels, axis=0).max()
 
 
 def test_several_are_fitted_as_each_would_be_alone() -> None:

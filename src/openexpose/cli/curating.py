@@ -137,7 +137,7 @@ def export_fits(options: Export) -> int:
         written = export(store, options.out, model, options.agreed)
     for sentence in written.left_out:
         say(f"left out: {sentence}")
-    ending = f", {len(written.left_out)} photos left out" if written.left_out else ""
+    ending = f", {counted(len(written.left_out), 'photo', 'photos')} left out" if written.left_out else ""
     say(
         f"{counted(written.fits, 'fit', 'fits')} in {counted(written.photos, 'photo', 'photos')}{ending}: {options.out}"
     )

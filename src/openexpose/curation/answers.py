@@ -15,6 +15,7 @@ from openexpose.curation.store import Conflict, Queue, Store, Verdict, check_rev
 from openexpose.errors import InputError
 
 _LARGEST_ID = 2**63 - 1
+_ID = "[0-9]{1,18}"
 _LONGEST_NOTE, _LONGEST_TAB = 2000, 64
 
 
@@ -47,7 +48,7 @@ class Review:
             raise HTTPException(400, f"A tab has a name of 1 to {_LONGEST_TAB} characters.")
         if queue and queue not in get_args(Queue):
             raise HTTPException(400, f"There is no queue '{queue[:40]}', only {', '.join(get_args(Queue))}.")
-        if after and not re.fullmatch("[0-9]{1,18}", after):
+        if after and not re.fullmatch(_ID, after):
             raise HTTPException(400, "'after' is the number of a fit.")
         with Store.open(self.folder) as store:
             if after:
@@ -123,10 +124,10 @@ class Review:
 
 
 def _number(request: Request) -> int:
-    number = int(request.path_params["number"])
-    if number > _LARGEST_ID:
+    told = str(request.path_params["number"])
+    if not re.fullmatch(_ID, told):
         raise HTTPException(404, "There is no such fit.")
-    return number
+    return int(told)
 
 
 def _check_fit(store: Store, number: int) -> None:

@@ -17,29 +17,26 @@ from jaxtyping import Float, Float32
 
 from openexpose.body.mesh import keypoints
 from openexpose.body.model import BodyModel
-from openexpose.curation.prepare import content_digest
+from openexpose.curation.prepare import check_unchanged
 from openexpose.curation.record import Decision, FitRecord, FitRow, PhotoRow
 from openexpose.curation.statistics import project_statistics
 from openexpose.curation.store import Store
-from openexpose.data.labels import binary_confidence, visible_slots
 from openexpose.data.sample import Sample
 from openexpose.data.sample_shards import HELD_OUT, upright_file, write_samples
 from openexpose.data.smplx_sets import OPENPOSE137
 from openexpose.errors import InputError
-from openexpose.fitting.observed import OWN_KEYPOINTS
+from openexpose.fitting.export import samples_of
+from openexpose.fitting.observed import Observed
 from openexpose.formats.atomic import write_whole
 from openexpose.geometry.rotation import matrix_to_rotvec
-from openexpose.people import POSE_SLICES
+from openexpose.image.read import real_path
 
 Array = np.ndarray
 Agreed = Literal["one", "majority", "all"]
 IMAGES, STATISTICS = "images", "statistics.json"
-_OURS = ("samples-*.tar", "train.npz", "val.npz", IMAGES, STATISTICS)
+_OURS = ("samples-*", "train.npz", "val.npz", IMAGES, STATISTICS)
 _PLAIN = r"[^\w.-]"
 _LONGEST_STEM = 80
-_SLOT = {"left_hand": POSE_SLICES["left_hand_pose"].start, "right_hand": POSE_SLICES["right_hand_pose"].start,
-         "face": POSE_SLICES["jaw_pose"].start}  # fmt: skip
-"""A rotation of each part but the body."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,11 @@ def export(store: Store, out: Path, model: BodyModel, agreed: Agreed = "majority
         agreed: see :func:`is_accepted`.
 
     Raises:
-        InputError: nothing was accepted, none of its photos is left, the folder holds something else, or cannot be
-            written to.
+        InputError: nothing was accepted, none of its photos is left, the folder holds something else or photos of the
+            project, is the current one, or cannot be written to.
     """
-    _check_place(out)
+    out = real_path(out)
+    _check_place(out, store.photos())
     fits = store.fits("id")
     chosen = sorted((fit for fit in fits if is_accepted(fit, agreed)), key=lambda fit: (fit.photo.id, fit.person))
     if not chosen:
@@ -148,9 +146,7 @@ def _picture(photo: PhotoRow, sample: Sample, place: Path) -> Path:
     Raises:
         InputError: it has gone, or is not the one that was fitted.
     """
-    if content_digest(photo.path) != photo.sha256:
-        got = f"{photo.path} is another picture than the one that was fitted"
-        raise InputError(got, "that picture", "Put it back.")
+    check_unchanged(photo.path, photo.sha256)
     content, suffix = upright_file(sample)
     image = place.with_name(f"{place.name}.{suffix}")
     image.write_bytes(content)
@@ -158,28 +154,10 @@ def _picture(photo: PhotoRow, sample: Sample, place: Path) -> Path:
 
 
 def _sample(name: str, image: Path, model: BodyModel, record: FitRecord) -> Sample:
-    """A fit as a sample. Hands and face count where their keypoints were seen."""
     people = record.people
-    seen = record.keypoints_px.astype(float)
-    valid = visible_slots(binary_confidence(seen))
-    points = keypoints(model, people.pose, people.betas, people.expression)[0] + people.transl[0]
-    known = np.ones(len(points))
-    for part, slot in _SLOT.items():
-        known[OWN_KEYPOINTS[part]] = valid[slot]
-    return Sample(
-        name=name,
-        image=image,
-        part="body",
-        box_xyxy_px=people.bbox_xyxy[0].astype(float),
-        keypoints_px=seen,
-        points_m=np.concatenate([points, known[:, None]], 1),
-        pose=people.pose[0],
-        pose_valid=valid,
-        betas=people.betas[0],
-        expression=people.expression[0] if valid[_SLOT["face"]] else None,
-        coefficients=people.body_model,
-        focal_px=people.focal_px,
-    )
+    points = keypoints(model, people.pose, people.betas, people.expression) + people.transl[:, None]
+    seen = Observed(name, record.keypoints_px, people.image_size, record.source)
+    return samples_of(people, points, [seen], image)[0]
 
 
 def _notes(fit: FitRow, record: FitRecord, said: Mapping[int, Decision]) -> dict[str, str]:
@@ -222,10 +200,16 @@ def _openpose(seen: Float[Array, "144 3"]) -> Float32[Array, "137 3"]:
     return np.where(OPENPOSE137[:, None] >= 0, seen[OPENPOSE137], 0.0).astype(np.float32)
 
 
-def _check_place(out: Path) -> None:
+def _check_place(out: Path, photos: Sequence[PhotoRow]) -> None:
     if not out.exists():
         return
     expected = "a new or empty folder, or an earlier export"
+    if real_path(Path()).is_relative_to(out):
+        raise InputError(f"'{out}', which this command runs in", expected, "Choose another --out, or another folder.")
+    inside = next((photo.path for photo in photos if photo.path.is_relative_to(out)), None)
+    if inside is not None:
+        got = f"'{out}' with the project's photo '{inside.relative_to(out)}' in it"
+        raise InputError(got, expected, "Choose another --out.")
     if not out.is_dir():
         raise InputError(f"'{out}', which is a file", expected)
     names = [path.name for path in out.iterdir()]

@@ -9,7 +9,7 @@ The server holds photos of people and takes decisions, and a browser lets any we
   where no browser speaks (scripts), there is no ``Origin`` but the header ``X-Openexpose: 1``, which another site's
   page cannot send without being asked by the browser for leave that nobody gives here.
 * What a browser marks as another site's request (``Sec-Fetch-Site``) gets no data at all.
-* Bodies state their length, and those over :data:`MAX_BODY_BYTES` are refused unread.
+* Bodies state their length and do not come in chunks, and those over :data:`MAX_BODY_BYTES` are refused unread.
 """
 
 import hmac
@@ -143,7 +143,7 @@ class Guard:
         if origin is not None and not _is_ours(origin, host):
             return _no(403, "This request comes from another site.")
         length = headers.get("content-length", "")
-        if not length.isascii() or not length.isdigit():
+        if "transfer-encoding" in headers or not length.isascii() or not length.isdigit():
             return _no(411, "A request states the length of its body.")
         if int(length[:20]) > MAX_BODY_BYTES:
             return _no(413, f"A request holds at most {MAX_BODY_BYTES // 1024} KB.")

@@ -1,6 +1,5 @@
 """What a reviewer sees of a fit: the photo around the person, the mesh over it, from the side, and as numbers."""
 
-import hashlib
 import io
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,6 +11,7 @@ from jaxtyping import Float, UInt8
 
 from openexpose.body.mesh import posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
+from openexpose.curation.prepare import check_unchanged
 from openexpose.curation.store import FitRecord, PhotoRow, Store
 from openexpose.errors import InputError
 from openexpose.geometry.boxes import box_around
@@ -161,10 +161,7 @@ def _load_model(num_betas: int, num_expression: int) -> BodyModel:
 
 def _read_pixels(path: Path, sha256: str) -> Picture:
     pixels = read_image(path).pixels
-    with path.open("rb") as file:
-        same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    if not same:
-        raise InputError(f"{path} is another picture than the one that was fitted", "that picture", "Put it back.")
+    check_unchanged(path, sha256)
     return pixels
 
 

@@ -67,6 +67,7 @@ def prepare(store: Store, paths: Iterable[Path], work: Work) -> Iterator[Told]:
     known = {photo.sha256: photo for photo in store.photos() if photo.state == "done"}
     for path in map(real_path, paths):
         try:
+            _check_name(path)
             digest = content_digest(path)
             told = _known(store, known[digest], path, work) if digest in known else None
             found = None if told else _fitted(path, digest, work)
@@ -83,7 +84,7 @@ def prepare(store: Store, paths: Iterable[Path], work: Work) -> Iterator[Told]:
             except Conflict:  # another process has prepared it meanwhile
                 told = Told(path, "kept")
         elif told is not None and told.outcome == "failed":
-            store.add_failed(path, told.message)
+            store.add_failed(Path(_escaped(str(path))), _escaped(told.message))
         if told is not None:
             yield told
 
@@ -100,6 +101,16 @@ def content_digest(path: Path) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read ({reason})", "a picture file", "Check the path.") from None
+
+
+def check_unchanged(path: Path, sha256: str) -> None:
+    """See that a photo is still the one that was fitted.
+
+    Raises:
+        InputError: it has gone, or is another one.
+    """
+    if content_digest(path) != sha256:
+        raise InputError(f"{path} is another picture than the one that was fitted", "that picture", "Put it back.")
 
 
 def licences(given: str | None) -> Callable[[Path], str]:
@@ -126,6 +137,16 @@ def licences(given: str | None) -> Callable[[Path], str]:
         return table.get(found, "")
 
     return licence
+
+
+def _check_name(path: Path) -> None:
+    if _escaped(str(path)) != str(path):
+        raise InputError(f"{_escaped(str(path))}, a name that is not Unicode", "a name in UTF-8", "Rename the file.")
+
+
+def _escaped(text: str) -> str:
+    """A text as UTF-8 holds it: bytes of a file's name that are none come as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _known(store: Store, photo: PhotoRow, path: Path, work: Work) -> Told:

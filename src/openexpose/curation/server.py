@@ -33,7 +33,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -51,6 +51,7 @@ _STATIC = {
     "icon.svg": "image/svg+xml",
     **{f"{name}.js": "text/javascript" for name in (*_SCRIPTS, *(f"vendor/{name}" for name in _VENDORED))},
 }
+_LAST_PORT = 65535
 _IMAGES = {"overlay.jpg": Pictures.overlay, "side.jpg": Pictures.side}
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -77,11 +78,11 @@ def application(folder: Path, access: Access | None = None) -> Starlette:
         Route("/api/progress", _read(review.progress)),
         Route("/api/next", _read(review.next)),
         Route("/api/faces", _read(review.faces)),
-        Route("/api/fits/{number:int}", _read(review.fit)),
-        Route("/api/fits/{number:int}/photo.jpg", _read(review.photo)),
-        *(Route(f"/api/fits/{{number:int}}/{name}", _read(review.image(draw))) for name, draw in _IMAGES.items()),
-        Route("/api/fits/{number:int}/mesh", _read(review.mesh)),
-        Route("/api/fits/{number:int}/verdict", _write(review.decide), methods=["POST"]),
+        Route("/api/fits/{number}", _read(review.fit)),
+        Route("/api/fits/{number}/photo.jpg", _read(review.photo)),
+        *(Route(f"/api/fits/{{number}}/{name}", _read(review.image(draw))) for name, draw in _IMAGES.items()),
+        Route("/api/fits/{number}/mesh", _read(review.mesh)),
+        Route("/api/fits/{number}/verdict", _write(review.decide), methods=["POST"]),
         Route("/api/undo", _write(review.undo), methods=["POST"]),
     ]
     middleware = [Middleware(Guard, access=access or Access(), policy=_policy(index.decode()))]
@@ -156,6 +157,8 @@ def _write(answer: Callable[[Request, dict[str, Any]], Response]) -> Handler:
             said = json.loads(await request.body())
         except (ValueError, RecursionError):
             raise HTTPException(400, "The request is not JSON.") from None
+        except ClientDisconnect:
+            raise HTTPException(400, "The request ended early.") from None
         if not isinstance(said, dict):
             raise HTTPException(400, "The request is not a JSON object.")
         return await run_in_threadpool(_told, answer, request, said)
@@ -202,8 +205,10 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
     Raises:
-        InputError: another program has the port, or this machine has no such address.
+        InputError: another program has the port, there is none of that number, or this machine has no such address.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise InputError(f"--port {port}", f"0 to {_LAST_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from openexpose.data.arrays import read_json
 from openexpose.errors import InputError
 from openexpose.fitting.observed import Observed
 from openexpose.geometry.lens import distorted, undistorted
@@ -163,12 +164,7 @@ def read_cameras(path: Path) -> Cameras:
     Raises:
         InputError: no such file, no JSON, or numbers that no camera has; all in one sentence.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read ({error.strerror})", "a JSON file") from None
-    except ValueError as error:
-        raise InputError(f"'{path}' is not JSON ({error})", _EXPECTED) from None
+    content = read_json(path)
     if not isinstance(content, dict) or not content:
         raise InputError(f"'{path}' without a camera", _EXPECTED)
     if set(_KEYS) & content.keys() or not all(isinstance(value, dict) for value in content.values()):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from openexpose.body.keypoints import INDEX
 from openexpose.body.model import BodyModel
+from openexpose.errors import InputError
 from openexpose.fitting.descent import Rule, lbfgs, levenberg_marquardt
 from openexpose.fitting.energy import Energy
 from openexpose.fitting.objective import STAGES, Aim
@@ -47,8 +48,15 @@ class Fitted:
 def aim_at(
     observed: Sequence[Observed], focal_px: Float[Array, "n"], principal_px: Float[Array, "n 2"] | None = None
 ) -> Aim:
-    """What fits of people aim at; cameras' axes go through ``principal_px``, None: the middles of the pictures."""
+    """What fits of people aim at; cameras' axes go through ``principal_px``, None: the middles of the pictures.
+
+    Raises:
+        InputError: all keypoints of somebody lie at one place, or there are none.
+    """
     boxes = np.stack([one.box_xyxy_px for one in observed])
+    for one, size_px in zip(observed, (boxes[:, 2:] - boxes[:, :2]).max(1), strict=True):
+        if not size_px > 0.0:
+            raise InputError(f"{one.name}: keypoints that all lie at one place", "a person of some size")
     middles = np.array([one.image_size for one in observed], float) / 2.0
     return Aim(
         keypoints_px=np.stack([one.keypoints_px for one in observed]),

@@ -182,15 +182,16 @@ def _begin(model: BodyModel, part: LonePart, shaped: State, aim: Aim) -> tuple[S
     pose = shaped.pose.copy()
     pose[:, 0] = np.eye(3)
     points = keypoints(model, pose, shaped.betas, shaped.expression).astype(float)
-    root = model.joint_template[part.root].astype(float)
     turns, places, rows = [], [], []
     for k in range(len(shaped)):
         seen = np.flatnonzero(aim.keypoints_px[k, :, 2] > 0)
         if len(seen) < FEWEST:
             raise InputError(f"{len(seen)} keypoints of a {part.name}", f"at least {FEWEST} to begin a fit")
-        target, arms = aim.keypoints_px[k, seen, :2], points[k, seen] - root
+        target, arms = aim.keypoints_px[k, seen, :2], points[k, seen] - points[k, part.root]
         for turn in _orientations(arms, target, _views()):
-            places.append(locate(arms @ turn.T + root, target, float(aim.focal_px[k]), aim.principal_px[k]))
+            places.append(
+                locate(arms @ turn.T + points[k, part.root], target, float(aim.focal_px[k]), aim.principal_px[k])
+            )
             turns.append(turn)
             rows.append(k)
     state = shaped[np.array(rows)]
