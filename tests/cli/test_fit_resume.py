@@ -76,6 +76,9 @@ def test_what_is_there_is_not_fitted_again(tmp_path: Path, capsys: pytest.Captur
     PIL.Image.new("RGB", SIZE, (1, 2, 3)).save(paths[2])
     assert main(command) == 0 and "2 of them" in capsys.readouterr().out
     assert main([*command, "--fov", "40"]) == 0 and "of them" not in capsys.readouterr().out
+    content = (out / "b.npz").read_bytes()
+    (out / "b.npz").write_bytes(content[: len(content) // 2])
+    assert main([*command, "--fov", "40"]) == 0 and "2 of them" in capsys.readouterr().out
     (out / "a_fit.json").write_text("{")
     assert main([*command, "--fov", "40"]) == 0 and "2 of them" in capsys.readouterr().out
 
@@ -91,6 +94,25 @@ def test_samples_of_two_runs_are_those_of_one(tmp_path: Path) -> None:
     (one,), (other,) = (list(folder.glob("samples-*.tar")) for folder in (whole, twice))
     assert one.read_bytes() == other.read_bytes() and len(read_samples(twice, "all")) == 2
     assert [sample.name for sample in read_samples(twice, "all").samples] == ["a.png/0", "b.png/0"]
+
+
+def test_where_nobody_is_left_no_samples_are(tmp_path: Path) -> None:
+    photos(tmp_path, "ab")
+    command = words(tmp_path, tmp_path / "out", "--save", "samples")
+    assert main(command) == 0 and len(read_samples(tmp_path / "out", "all")) == 1
+    (tmp_path / "a_keypoints.json").write_text((tmp_path / "b_keypoints.json").read_text())
+    assert main(command) == 0 and not list((tmp_path / "out").glob("samples-*"))
+
+
+def test_a_photo_called_like_the_report_of_another_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = photos(tmp_path)
+    paths[1].rename(tmp_path / "a_fit.png")
+    assert main(words(tmp_path, tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert "'a.png' and 'a_fit.png'" in error and error.count("\n") == 1
+    assert main(words(tmp_path, tmp_path / "out", "--threads", "0")) == 2
 
 
 def test_killed_and_called_again_it_writes_the_same(tmp_path: Path) -> None:

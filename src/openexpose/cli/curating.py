@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from openexpose.body.model import load_body_model
 from openexpose.cli.curate import Export, Prepare, Status
-from openexpose.cli.prediction import Boxes, boxes_of, check_camera, counted, focal_of, read_boxes
+from openexpose.cli.prediction import Boxes, boxes_of, check_camera, check_threads, counted, focal_of, read_boxes
 from openexpose.cli.printing import say
 from openexpose.curation.export import export
 from openexpose.curation.fitter import Fitter
@@ -66,8 +66,7 @@ def prepare_photos(options: Prepare) -> int:
 
 def _check(options: Prepare) -> None:
     check_camera(options.focal_length, options.fov)
-    if options.threads < 1:
-        raise InputError(f"--threads {options.threads}", "at least 1")
+    check_threads(options.threads)
     if options.keypoints is not None and options.boxes is not None:
         raise InputError("both --keypoints and --boxes", "one of them")
     if options.keypoints is not None and not options.keypoints.exists():

@@ -23,6 +23,7 @@ from openexpose.cli.prediction import (
     boxes_of,
     check_camera,
     check_outputs,
+    check_threads,
     counted,
     output_path,
     read_boxes,
@@ -30,7 +31,7 @@ from openexpose.cli.prediction import (
 )
 from openexpose.cli.shot import Shot, check_straightened, shot_of
 from openexpose.data.sample import Sample
-from openexpose.data.sample_shards import write_samples
+from openexpose.data.sample_shards import sample_shards_in, write_samples
 from openexpose.errors import InputError
 from openexpose.fitting.camera_file import Cameras, read_cameras
 from openexpose.fitting.embedding import is_smplx_npz, load_fit_model
@@ -66,6 +67,7 @@ def fit_photos(options: Fit) -> int:
     """
     _check(options)
     images = find_images(options.paths)
+    _check_names(images)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
     cameras = None if options.camera is None else read_cameras(options.camera)
     fitter = _Fitter(options, boxes, cameras)
@@ -84,8 +86,11 @@ def fit_photos(options: Fit) -> int:
                 raise
             failed += 1
             tqdm.write(f"openexpose: {error}", file=sys.stderr)
-    if "samples" in options.save and people:
-        write_samples(options.out, fitter.samples())
+    if "samples" in options.save:
+        for old in sample_shards_in(options.out) if not people else ():
+            old.unlink()
+        if people:
+            write_samples(options.out, fitter.samples())
     ending = (f", {before} of them fitted before" if before else "") + (f", {failed} failed" if failed else "")
     done = counted(len(images) - failed, "photo", "photos")
     print(f"{done}, {counted(people, *_COUNTED[options.part])}{ending}: {options.out}")
@@ -94,6 +99,7 @@ def fit_photos(options: Fit) -> int:
 
 def _check(options: Fit) -> None:
     check_camera(options.focal_length, options.fov)
+    check_threads(options.threads)
     if options.camera is not None and (options.focal_length is not None or options.fov is not None):
         raise InputError("--camera with --focal-length or --fov", "one of them")
     if options.camera is not None and "samples" in options.save:
@@ -107,6 +113,16 @@ def _check(options: Fit) -> None:
     if options.body_model is not None and options.init == "expose":
         fix = "Give --init mean: the networks answer for the free body."
         raise InputError("--body-model with --init expose", "the free body", fix)
+
+
+def _check_names(images: Sequence[Path]) -> None:
+    """See that no photo is called like the report about another."""
+    stems = {path.stem.casefold(): path for path in images}
+    for path in images:
+        other = stems.get(f"{path.stem}_fit".casefold())
+        if other is not None:
+            got = f"the photos '{path.name}' and '{other.name}', about both of which '{path.stem}_fit.json' would tell"
+            raise InputError(got, "names that do not differ by '_fit'", "Rename one, or fit them into two folders.")
 
 
 class _Fitter:
@@ -173,7 +189,8 @@ class _Fitter:
             people = len(report["keypoints"])
         except (OSError, ValueError, LookupError, TypeError):
             return None
-        if people and not all(output_path(self.options.out, path, kind).is_file() for kind in self.files):
+        places = {kind: output_path(self.options.out, path, kind) for kind in self.files}
+        if people and not (all(place.is_file() for place in places.values()) and _is_whole(places.get("npz"))):
             return None
         self.fitted += [path] * (people > 0)
         return people
@@ -258,6 +275,14 @@ class _Fitter:
     def _mesh(self, people: People) -> np.ndarray:
         posed = posed_mesh(self.model.body, people.pose, people.betas, people.expression)
         return posed.vertices + people.transl[:, None].astype(np.float32)
+
+
+def _is_whole(npz: Path | None) -> bool:
+    """Whether results that are wanted can be read."""
+    try:
+        return npz is None or len(read_npz(npz)) > 0
+    except InputError:
+        return False
 
 
 def _named(observed: Observed) -> dict[str, list[float]]:

@@ -75,10 +75,19 @@ def check_options(options: Predict) -> None:
         InputError: they do.
     """
     check_camera(options.focal_length, options.fov)
-    if options.threads < 1:
-        raise InputError(f"--threads {options.threads}", "at least 1")
+    check_threads(options.threads)
     if not options.save:
         raise InputError("--save without anything", f"some of {', '.join(_SUFFIX)}")
+
+
+def check_threads(threads: int) -> None:
+    """Refuse impossible numbers of threads.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if threads < 1:
+        raise InputError(f"--threads {threads}", "at least 1")
 
 
 def check_camera(focal_length: float | None, fov: float | None) -> None:
