@@ -88,6 +88,22 @@ def test_unlabelled_keypoints_lie_where_the_fit_has_them(samples: list[Sample], 
     assert off.max() < 0.01, "of the crop's half side"
 
 
+def test_points_that_are_not_known_change_nothing(scenes: Path, samples: list[Sample], tmp_path: Path) -> None:
+    hand, unknown = PARTS["left_hand"][1:], []
+    for sample in samples:
+        keypoints, points = sample.keypoints_px.copy(), sample.points_m + [0.3, -0.2, 4.0, 0.0]  # any origin
+        keypoints[hand] = points[hand] = 0.0  # as exports write them
+        unknown.append(replace(sample, keypoints_px=keypoints, points_m=points))
+    write_samples(tmp_path, unknown)
+    cache_evidence(tmp_path, "body")
+    one, two = (load_data([folder], BODY).target for folder in (scenes, tmp_path))
+    others = np.setdiff1d(np.arange(144), hand)
+    np.testing.assert_allclose(two.points[:, others], one.points[:, others], atol=1e-5)
+    np.testing.assert_allclose(two.camera, one.camera, rtol=0.08, atol=0.05)
+    assert (two.points_weight[:, hand] == 0).all() and (two.points[:, hand] == 0).all()
+    assert (two.projected[:, hand].abs() < 3).all()
+
+
 def test_renders_and_samples_train_together(scenes: Path, packed: Path, tmp_path: Path) -> None:
     data = load_data([scenes, packed], BODY)
     assert len(data) == 2 * len(load_data([scenes], BODY))

@@ -76,7 +76,7 @@ def photo_labels(people: Sequence[Sample], crop: Crop) -> dict[str, Array]:
     """Labels by the names of :class:`~openexpose.losses.PartTarget`, with weights that are 0 where nothing is known.
 
     The frame is that of the crop, as in :func:`openexpose.training.targets.part_labels`. Keypoints that are not
-    labelled lie where the fit has them, and count as hidden.
+    labelled lie where the fit has them, and count as hidden; points that are not known lie at the root.
 
     Args:
         people: those of :func:`people_in_photos`.
@@ -86,7 +86,7 @@ def photo_labels(people: Sequence[Sample], crop: Crop) -> dict[str, Array]:
     focal_px = np.array([one.focal_px or default_focal_px(*_size(one)) for one in people], float)
     fitted = np.stack([np.asarray(one.points_m, float) for one in people])
     visible, known = np.stack([told[:, 2] for told in labels]), fitted[..., 3]
-    points = fitted[..., :3] - fitted[:, BODY.root_joint, None, :3]
+    points = np.where(known[..., None] > 0, fitted[..., :3] - fitted[:, BODY.root_joint, None, :3], 0.0)
     spots = np.stack([told[:, :2] for told in labels])
     for k, hidden in enumerate(visible == 0):
         sure = ~hidden & (known[k] > 0)
@@ -103,7 +103,7 @@ def photo_labels(people: Sequence[Sample], crop: Crop) -> dict[str, Array]:
         "points": points,
         "projected": spots,
         "visible": visible,
-        "camera": fit_weak(points, spots),
+        "camera": np.stack([fit_weak(points[k, told], spots[k, told]) for k, told in enumerate(known > 0)]),
         "pose_weight": np.stack([one.pose_valid for one in people]),
         "betas_weight": np.ones(len(people)),
         "expression_weight": np.array([one.expression is not None for one in people]),
