@@ -104,6 +104,19 @@ def test_points_that_are_not_known_change_nothing(scenes: Path, samples: list[Sa
     assert (two.projected[:, hand].abs() < 3).all()
 
 
+def test_fits_that_do_not_agree_with_their_keypoints_are_left_out(samples: list[Sample], tmp_path: Path) -> None:
+    keypoints = samples[1].keypoints_px.copy()
+    keypoints[:, :2] = keypoints[:, :2].mean(0) - 0.7 * (keypoints[:, :2] - keypoints[:, :2].mean(0))  # upside down
+    write_samples(tmp_path, [samples[0], replace(samples[1], keypoints_px=keypoints), *samples[2:]])
+    cache_evidence(tmp_path, "body")
+    data = load_data([tmp_path], BODY)
+    assert data.origin[:, 1].tolist() == [0, *range(2, len(samples))]
+    np.testing.assert_allclose(
+        data.target.betas, np.stack([s.betas for k, s in enumerate(samples) if k != 1]), atol=1e-6
+    )
+    assert data.target.camera.abs().max() < 10 and len(data.pictures(16)) == len(samples) - 1
+
+
 def test_renders_and_samples_train_together(scenes: Path, packed: Path, tmp_path: Path) -> None:
     data = load_data([scenes, packed], BODY)
     assert len(data) == 2 * len(load_data([scenes], BODY))

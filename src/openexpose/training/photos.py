@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from openexpose.data.sample import Sample
 from openexpose.data.sample_shards import read_sample_shard
@@ -23,6 +23,8 @@ Array = np.ndarray
 _OWN_MODEL = "freebody"
 _FEWEST = 4
 """Labelled keypoints that a person needs."""
+_FAR = 0.2
+"""Crop coordinates: a tenth of the crop's side."""
 _CHUNK = 1 << 20
 
 
@@ -109,6 +111,19 @@ def photo_labels(people: Sequence[Sample], crop: Crop) -> dict[str, Array]:
         "expression_weight": np.array([one.expression is not None for one in people]),
         "points_weight": known,
     }
+
+
+def agreeing(labels: dict[str, Array]) -> Bool[Array, "n"]:
+    """Of whom 3D points lie, in the picture, where their keypoints are labelled: off by less than a tenth of the crop
+    in the mean. Others are fits that failed, and would teach nonsense.
+
+    Args:
+        labels: as :func:`photo_labels` gives them.
+    """
+    camera, points = labels["camera"][:, None], labels["points"][..., :2]
+    off = np.linalg.norm(camera[..., :1] * (points + camera[..., 1:]) - labels["projected"], axis=-1)
+    weight = (labels["visible"] > 0) * labels["points_weight"]
+    return (off * weight).sum(1) < _FAR * weight.sum(1)
 
 
 def _size(sample: Sample) -> tuple[int, int]:

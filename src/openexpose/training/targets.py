@@ -32,7 +32,7 @@ from openexpose.training.evidence import (
     people_shown,
     trunk_picture,
 )
-from openexpose.training.photos import is_photos, people_in_photos, photo_labels
+from openexpose.training.photos import agreeing, is_photos, people_in_photos, photo_labels
 
 Array = np.ndarray
 
@@ -107,17 +107,18 @@ def load_data(folders: Sequence[Path], spec: PartSpec, trunk: str | None = None)
     crops: list[Tensor] = []
     for number, path in enumerate(paths):
         sight, count = load_evidence(path, trunk), count_shown(path)
-        cached, crop = sight.seen, sight.crop
-        if len(cached.feature) != count:
+        if len(sight.seen.feature) != count:
             got = f"'{path}' with evidence of other pictures"
             raise InputError(got, "evidence made from these", "Delete the evidence.")
+        told = _labels(path, spec.name, sight.crop)
+        rows = np.flatnonzero(agreeing(told)) if is_photos(path) else np.arange(count)
         for name in FIELDS:
-            value = getattr(cached, name)
-            evidence[name] += [] if value is None else [value.astype(np.float32, copy=False)]
-        rows = torch.arange(count)
-        origin.append(torch.stack([torch.full_like(rows, number), rows], 1))
+            value = getattr(sight.seen, name)
+            evidence[name] += [] if value is None else [value[rows].astype(np.float32, copy=False)]
+        origin.append(torch.from_numpy(np.stack([np.full_like(rows, number), rows], 1)))
+        crop = sight.crop[rows]
         crops.append(torch.from_numpy(np.column_stack([crop.centre_px, crop.side_px, crop.angle_rad])))
-        labels.append(_labels(path, spec.name, crop))
+        labels.append({name: value[rows] for name, value in told.items()})
     world = _tensor(evidence["world"]) if evidence["world"] else None
     seen = TrunkOutput(world=world, **{name: _tensor(values) for name, values in evidence.items() if name != "world"})
     target = _joined(labels)
