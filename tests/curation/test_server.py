@@ -399,3 +399,8 @@ def test_a_port_in_use_is_told_in_one_sentence(project):
             serve(project, port=port, browser=False)
     with pytest.raises(InputError, match="address of this machine"):
         serve(project, host="no such host", browser=False)
+
+
+def test_the_icon_that_browsers_ask_for_is_there(client):
+    found = client.get("/favicon.ico")
+    assert found.status_code == 200 and found.headers["content-type"].startswith("image/svg+xml")

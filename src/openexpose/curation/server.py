@@ -46,6 +46,7 @@ from openexpose.errors import InputError
 _PAGE = files("openexpose.curation") / "page"
 _SCRIPTS = ("page", "body3d", "decisions", "fits", "panels", "picture", "scores")
 _VENDORED = ("three.module.min", "three.core.min", "OrbitControls")
+_ICON = "icon.svg"
 _STATIC = {
     "page.css": "text/css",
     "icon.svg": "image/svg+xml",
@@ -74,6 +75,7 @@ def application(folder: Path, access: Access | None = None) -> Starlette:
     routes = [
         Route("/", _file(index, "text/html")),
         *(Route(f"/static/{name}", _file((_PAGE / name).read_bytes(), kind)) for name, kind in _STATIC.items()),
+        Route("/favicon.ico", _file((_PAGE / _ICON).read_bytes(), _STATIC[_ICON])),  # asked for by error pages
         Route("/api/project", _read(review.about)),
         Route("/api/progress", _read(review.progress)),
         Route("/api/next", _read(review.next)),
