@@ -370,8 +370,8 @@ def test_a_token_lets_the_page_in_and_leaves_the_address(made, tmp_path, chromiu
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        from openexpose.curation.guard import Access
         from openexpose.curation.server import application
+        from openexpose.web.guard import Access
 
         app = application(tmp_path, Access(token="of-this-test"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))

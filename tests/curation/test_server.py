@@ -17,11 +17,11 @@ from starlette.testclient import TestClient
 from tests.curation.projects import FOCAL_PX, make_project
 
 from openexpose.body.model import load_body_model
-from openexpose.curation.guard import MAX_BODY_BYTES, Access
 from openexpose.curation.server import application, serve
 from openexpose.curation.store import Store
 from openexpose.errors import InputError
 from openexpose.geometry.camera import project_perspective
+from openexpose.web.guard import MAX_BODY_BYTES, Access
 
 HOST = "http://127.0.0.1:8321"
 TOKEN = "the-token-of-this-test"

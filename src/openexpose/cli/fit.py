@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-Saved = Literal["json", "npz", "overlay", "glb", "samples"]
+Saved = Literal["json", "npz", "overlay", "glb", "html", "samples"]
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ from openexpose.formats.native import indented, read_npz
 from openexpose.image.read import find_images, read_image
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
+from openexpose.viewer.payload import check_free
 
 _DECIDE = ("init", "method", "part", "focal_length", "fov")
 """Options that results depend on, besides files."""
@@ -136,6 +137,8 @@ class _Fitter:
         if options.body_model is not None and not is_smplx_npz(options.body_model):
             need("evaluate", "scipy")
         self.model = load_fit_model(options.body_model, options.part)
+        if "html" in self.files:
+            check_free(self.model.body.name)
         if "samples" in options.save and (name := self.model.body.name) not in MODELS:
             raise InputError(f"--save samples with the model '{name}'", f"one of {', '.join(MODELS)}")
         self.same = _digest([__version__, *(str(getattr(options, name)) for name in _DECIDE)], options.body_model)

@@ -23,11 +23,13 @@ from openexpose.cli.predict import Predict
 from openexpose.cli.synth import Synth
 from openexpose.cli.train import Train
 from openexpose.cli.transfer import Transfer
+from openexpose.cli.view import View
 from openexpose.errors import InputError
 
 _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-Output = Literal["json", "npz", "overlay", "glb"]
+Output = Literal["json", "npz", "overlay", "glb", "html"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Predict:
     refine: bool = True
     """--no-refine: the networks' answers as they are, not laid on the landmarks that their trunks saw."""
     save: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
-    """What to write."""
+    """What to write. html: a page to look at, STEM.html, with photo, mesh and sliders; it needs no network."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
     fast: bool = False

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from openexpose.body.model import BodyModel
+from openexpose.body.part import part_surface
 from openexpose.cli.choice import chosen_bundle
 from openexpose.cli.predict import Output, Predict
 from openexpose.errors import InputError
@@ -23,15 +24,18 @@ from openexpose.formats.native import write_json, write_npz
 from openexpose.geometry.boxes import check_boxes
 from openexpose.geometry.camera import focal_from_fov
 from openexpose.image.read import Image, find_images, read_image, real_path
+from openexpose.motion import still
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
 from openexpose.render.overlay import compose, render_overlay, side_view
+from openexpose.viewer.html import write_html
+from openexpose.viewer.media import photo
+from openexpose.viewer.payload import check_free
 
 Array = np.ndarray
 Boxes = dict[str, object]
 
-_SUFFIX: dict[Output, str] = {"json": ".json", "npz": ".npz", "overlay": "_overlay.jpg", "glb": ".glb"}
-_PART_JOINTS = {"face": (15, 22, 23, 24), "left-hand": (20, *range(25, 40)), "right-hand": (21, *range(40, 55))}
+_SUFFIX: dict[Output, str] = {"json": ".json", "npz": ".npz", "overlay": "_overlay.jpg", "glb": ".glb", "html": ".html"}
 _JPEG_QUALITY = 92
 _JPEG_LONGEST = 65_500
 
@@ -48,6 +52,8 @@ def predict(options: Predict) -> int:
     boxes = None if options.boxes is None else read_boxes(options.boxes)
     check_outputs(options.out, options.save, images)
     predictor = Predictor.load(bundle, threads=options.threads, device=options.device)
+    if "html" in options.save:
+        check_free(predictor.body_model.name)
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
@@ -191,6 +197,8 @@ def write_results(out: Path, save: Sequence[Output], image: Image, results: Resu
             write_whole(place["overlay"], overlay_jpeg(image.pixels, people, vertices, faces))
         if "glb" in place:
             write_glb(place["glb"], vertices, faces)
+    if "html" in place:
+        write_html(place["html"], still(people, name), results.model, photo(image.pixels))
 
 
 def _predict_one(path: Path, options: Predict, boxes: Boxes | None, predictor: Predictor) -> int:
@@ -234,18 +242,6 @@ def focal_of(image: Image, focal_length: float | None, fov: float | None) -> Foc
     if fov is not None:
         return Focal(focal_from_fov(fov, image.width, image.height), "given")
     return Focal(image.focal_px, "default" if image.focal_px is None else "exif")
-
-
-def part_surface(model: BodyModel, part: str) -> tuple[Int[Array, "n"], Int[Array, "f 3"]]:
-    """What to draw of the body for ``People.part``: vertices, and triangles that count in them.
-
-    A vertex belongs to a part when more than half of its skinning weight is on the part's joints.
-    """
-    if part == "whole":
-        return np.arange(len(model.v_template)), model.faces
-    inside = model.weights[:, list(_PART_JOINTS[part])].sum(1) > 0.5
-    number = np.cumsum(inside) - 1
-    return np.flatnonzero(inside), number[model.faces[inside[model.faces].all(1)]]
 
 
 def overlay_jpeg(pixels: Array, people: People, vertices: Float[Array, "p v 3"], faces: Int[Array, "f 3"]) -> bytes:

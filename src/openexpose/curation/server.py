@@ -1,7 +1,7 @@
 """The review server: the page on which people judge fits, and the few requests it makes.
 
 Everything a reviewer says is on the disk before the answer leaves (:mod:`openexpose.curation.store`); who may ask is
-settled in :mod:`openexpose.curation.guard`. No path that a client sends ever reaches the file system: the page's files
+settled in :mod:`openexpose.web.guard`. No path that a client sends ever reaches the file system: the page's files
 come from a fixed list, photos by their number in the project. Errors are JSON: ``{"error": "a sentence"}``.
 
     GET  /                            the page; /static/NAME its files
@@ -22,40 +22,38 @@ import re
 import secrets
 import socket
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from openexpose.curation.answers import Review
-from openexpose.curation.guard import Access, Guard, is_loopback
 from openexpose.curation.pictures import Pictures
 from openexpose.curation.store import Store, check_reviewer
 from openexpose.errors import InputError
+from openexpose.web.guard import Access, Guard, is_loopback
+from openexpose.web.server import FAILURES, Handler, fixed, listen, run
 
 _PAGE = files("openexpose.curation") / "page"
 _SCRIPTS = ("page", "body3d", "decisions", "fits", "panels", "picture", "scores")
-_VENDORED = ("three.module.min", "three.core.min", "OrbitControls")
-_ICON = "icon.svg"
+_WEB = files("openexpose.web")
+_VENDORED = ("three.module.min.js", "three.core.min.js", "OrbitControls.js")
+_SCRIPT = "text/javascript"
+_ICON = "image/svg+xml"
 _STATIC = {
     "page.css": "text/css",
-    "icon.svg": "image/svg+xml",
-    **{f"{name}.js": "text/javascript" for name in (*_SCRIPTS, *(f"vendor/{name}" for name in _VENDORED))},
+    **{f"{name}.js": _SCRIPT for name in _SCRIPTS},
 }
-_LAST_PORT = 65535
 _IMAGES = {"overlay.jpg": Pictures.overlay, "side.jpg": Pictures.side}
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(folder: Path, access: Access | None = None) -> Starlette:
@@ -72,10 +70,13 @@ def application(folder: Path, access: Access | None = None) -> Starlette:
         project = _project_id(store.path)
     review = Review(Path(folder), project)
     index = (_PAGE / "index.html").read_bytes()
+    icon = fixed((_WEB / "icon.svg").read_bytes(), _ICON)
     routes = [
-        Route("/", _file(index, "text/html")),
-        *(Route(f"/static/{name}", _file((_PAGE / name).read_bytes(), kind)) for name, kind in _STATIC.items()),
-        Route("/favicon.ico", _file((_PAGE / _ICON).read_bytes(), _STATIC[_ICON])),  # asked for by error pages
+        Route("/", fixed(index, "text/html")),
+        *(Route(f"/static/{name}", fixed((_PAGE / name).read_bytes(), kind)) for name, kind in _STATIC.items()),
+        *(Route(f"/static/vendor/{name}", fixed((_WEB / "vendor" / name).read_bytes(), _SCRIPT)) for name in _VENDORED),
+        Route("/static/icon.svg", icon),
+        Route("/favicon.ico", icon),  # asked for by error pages
         Route("/api/project", _read(review.about)),
         Route("/api/progress", _read(review.progress)),
         Route("/api/next", _read(review.next)),
@@ -88,8 +89,7 @@ def application(folder: Path, access: Access | None = None) -> Starlette:
         Route("/api/undo", _write(review.undo), methods=["POST"]),
     ]
     middleware = [Middleware(Guard, access=access or Access(), policy=_policy(index.decode()))]
-    handlers = {HTTPException: _refused, Exception: _broken}
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=FAILURES)
 
 
 def serve(folder: Path, host: str = "127.0.0.1", port: int = 8321, reviewer: str = "", *, browser: bool = True) -> None:
@@ -109,7 +109,7 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8321, reviewer: str
     """
     reviewer = check_reviewer(reviewer) if reviewer else ""
     alone = is_loopback(host)
-    listening = _listen(host, port)
+    listening = listen(host, port)
     with listening:
         port = listening.getsockname()[1]
         token = None if alone else secrets.token_urlsafe(24)
@@ -124,22 +124,7 @@ def serve(folder: Path, host: str = "127.0.0.1", port: int = 8321, reviewer: str
             print("Whoever has this address can review. The connection is not encrypted.", flush=True)
         if browser:
             webbrowser.open(address)
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=3,
-        )
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:
-            print("\nReview ended.", flush=True)
+        run(app, listening, "Review ended.")
 
 
 def _read(answer: Callable[[Request], Response]) -> Handler:
@@ -175,19 +160,6 @@ def _told(answer: Callable[..., Response], *arguments: Any) -> Response:
         raise HTTPException(503, str(error)) from None
 
 
-def _file(content: bytes, kind: str) -> Handler:
-    """A handler of one of the page's files; browsers ask again whether it is still the same."""
-    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
-
-    async def handler(request: Request) -> Response:
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=kind, headers=headers)
-
-    return handler
-
-
 def _policy(index: str) -> str:
     """Content security policy: nothing from elsewhere, no script in the page but its import map."""
     (script,) = re.findall('<script type="importmap">(.*?)</script>', index, re.DOTALL)
@@ -201,42 +173,3 @@ def _policy(index: str) -> str:
 def _project_id(path: Path) -> str:
     """What tells this project from others that were served at the same address: its file."""
     return hashlib.sha256(f"{path.resolve()}:{path.stat().st_ino}".encode()).hexdigest()[:16]
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        InputError: another program has the port, there is none of that number, or this machine has no such address.
-    """
-    if not 0 <= port <= _LAST_PORT:
-        raise InputError(f"--port {port}", f"0 to {_LAST_PORT}")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--host {host} --port {port} ({error})", "an address of this machine") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        fix = "Give another one with --port, or end the other program."
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{host} port {port} cannot be used ({reason})", "a free port", fix) from None
-    return listening
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    sentence = {404: "There is nothing at this address.", 405: "This is not done in this way."}
-    known = error.detail not in ("Not Found", "Method Not Allowed")
-    return JSONResponse({"error": error.detail if known else sentence[error.status_code]}, error.status_code)
-
-
-async def _broken(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"The server failed ({type(error).__name__}); it has printed more."}, 500)

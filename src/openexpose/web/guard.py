@@ -1,6 +1,6 @@
-"""Who may talk to the review server: a guard in front of every request.
+"""Who may talk to our servers: a guard in front of every request.
 
-The server holds photos of people and takes decisions, and a browser lets any web page send requests to it. The rules:
+They hold photos of people, one takes decisions, and a browser lets any web page send requests to them. The rules:
 
 * Without a token (the server listens on loopback only), the ``Host`` header must name loopback: a foreign name that
   was pointed at 127.0.0.1 (DNS rebinding) is refused. With a token any name is allowed.
@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 16 * 1024
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ENTER = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={url}">
-<title>openexpose</title><p><a href="{url}">Continue to the review</a></p></html>"""
+<title>openexpose</title><p><a href="{url}">Continue</a></p></html>"""
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,17 @@ def is_loopback(name: str) -> bool:
 
 
 class Guard:
-    """ASGI middleware that holds the rules above and adds the headers that browsers hold pages to."""
+    """ASGI middleware that holds the rules above and adds the headers that browsers hold pages to.
+
+    Args:
+        app: what stands behind it.
+        access: who is let in.
+        policy: content security policy of answers that bring none of their own.
+    """
 
     def __init__(self, app: ASGIApp, access: Access, policy: str) -> None:
-        self.app, self.access = app, access
+        self.app, self.access, self.policy = app, access, policy
         self.headers = {
-            "content-security-policy": policy,
             "x-content-type-options": "nosniff",
             "referrer-policy": "no-referrer",
             "cross-origin-resource-policy": "same-origin",
@@ -100,6 +105,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in self.headers.items():
                     headers[name] = value
+                headers.setdefault("content-security-policy", self.policy)
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
@@ -129,14 +135,14 @@ class Guard:
         if not self.access.knows_host(host):
             return _no(403, f"This server does not answer to the name '{host[:80]}'.")
         if not self.access.has_session(headers):
-            return _no(401, "Open the address with the token that 'openexpose curate review' printed.")
+            return _no(401, "Open the address with the token that openexpose printed.")
         is_page = scope["method"] == "GET" and scope["path"] == "/"
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not is_page:
             return _no(403, "This request comes from another site.")
         if scope["method"] not in _CHANGING:
             return None
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return _no(403, "Decisions are sent as application/json.")
+            return _no(403, "Changes are sent as application/json.")
         origin = headers.get("origin")
         if origin is None and headers.get("x-openexpose") != "1":
             return _no(403, "A request without an Origin needs the header 'X-Openexpose: 1'.")
