@@ -17,6 +17,7 @@ SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
 VERBS = (
     "Predict",
     "Fit",
+    "Export",
     "Curate",
     "Transfer",
     "Evaluate",

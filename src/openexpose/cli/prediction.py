@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from openexpose.body.model import BodyModel
+from openexpose.body.part import part_surface
 from openexpose.cli.choice import chosen_bundle
 from openexpose.cli.predict import Output, Predict
 from openexpose.errors import InputError
@@ -31,7 +32,6 @@ Array = np.ndarray
 Boxes = dict[str, object]
 
 _SUFFIX: dict[Output, str] = {"json": ".json", "npz": ".npz", "overlay": "_overlay.jpg", "glb": ".glb"}
-_PART_JOINTS = {"face": (15, 22, 23, 24), "left-hand": (20, *range(25, 40)), "right-hand": (21, *range(40, 55))}
 _JPEG_QUALITY = 92
 _JPEG_LONGEST = 65_500
 
@@ -234,18 +234,6 @@ def focal_of(image: Image, focal_length: float | None, fov: float | None) -> Foc
     if fov is not None:
         return Focal(focal_from_fov(fov, image.width, image.height), "given")
     return Focal(image.focal_px, "default" if image.focal_px is None else "exif")
-
-
-def part_surface(model: BodyModel, part: str) -> tuple[Int[Array, "n"], Int[Array, "f 3"]]:
-    """What to draw of the body for ``People.part``: vertices, and triangles that count in them.
-
-    A vertex belongs to a part when more than half of its skinning weight is on the part's joints.
-    """
-    if part == "whole":
-        return np.arange(len(model.v_template)), model.faces
-    inside = model.weights[:, list(_PART_JOINTS[part])].sum(1) > 0.5
-    number = np.cumsum(inside) - 1
-    return np.flatnonzero(inside), number[model.faces[inside[model.faces].all(1)]]
 
 
 def overlay_jpeg(pixels: Array, people: People, vertices: Float[Array, "p v 3"], faces: Int[Array, "f 3"]) -> bytes:
