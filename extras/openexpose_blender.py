@@ -6,7 +6,7 @@ the camera's background, and a light. Nothing of what is open is changed.
     blender --python extras/openexpose_blender.py -- walk.glb walk.mp4
 
 or from Blender's text editor: write the two files below, then Run Script. The footage may be left out. Make the GLB
-with `openexpose predict --save glb` or `openexpose export --to glb`. A video with a varying frame rate runs away from
+with `openexpose export --to glb`. A video with a varying frame rate runs away from
 its people, because Blender shows its frames evenly.
 """
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from openexpose.body.mesh import rest_joints
 from openexpose.body.model import BodyModel
 from openexpose.formats.native import write_arrays
 from openexpose.geometry.rotation import matrix_to_rotvec
@@ -42,8 +43,8 @@ def write_amass(path: Path, clip: Clip, track: Track, model: BodyModel, fps: flo
     people = at_times(track, clip, times)
     pose = people.pose.astype(float)
     betas = track.people.betas.astype(float).mean(0)
-    pelvis = _pelvis(model, np.broadcast_to(betas, people.betas.shape), people.expression)
-    place = _pelvis(model, people.betas, people.expression) + people.transl
+    pelvis = rest_joints(model, betas[None], people.expression)[:, 0]
+    place = rest_joints(model, people.betas, people.expression)[:, 0] + people.transl
     pose[:, 0] = T_WORLD_CAMERA @ pose[:, 0]
     poses = matrix_to_rotvec(pose).reshape(len(times), -1)
     arrays = {
@@ -66,9 +67,3 @@ def write_amass(path: Path, clip: Clip, track: Track, model: BodyModel, fps: flo
         "body_model": np.array(track.people.body_model),
     }
     write_arrays(path, arrays)
-
-
-def _pelvis(model: BodyModel, betas: Float[Array, "n b"], expression: Float[Array, "n e"]) -> Float[Array, "n 3"]:
-    """The pelvis of the rest pose, model frame."""
-    joint = model.joint_template[0] + betas @ model.joint_shape_dirs[0].T
-    return joint + expression @ model.joint_expression_dirs[0].T
