@@ -87,8 +87,7 @@ def _by_person(motion: "Motion", name: str, out: Path, stem: str, model: "BodyMo
         else:
             from openexpose.formats.bvh import write_bvh
 
-            names = "mixamo" if name == "bvh-mixamo" else "smplx"
-            write_bvh(paths[-1], motion.clip, track, model, names=names, fps=fps)
+            write_bvh(paths[-1], motion.clip, track, model, "mixamo" if name == "bvh-mixamo" else "smplx", fps)
     return paths
 
 
