@@ -17,6 +17,8 @@ SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
 VERBS = (
     "Predict",
     "Fit",
+    "Export",
+    "View",
     "Curate",
     "Transfer",
     "Evaluate",

@@ -11,9 +11,8 @@ import PIL.Image
 import pytest
 
 from openexpose.body.keypoints import LEFT_HAND21
-from openexpose.body.model import load_body_model
 from openexpose.cli.main import main
-from openexpose.cli.prediction import overlay_jpeg, part_surface
+from openexpose.cli.prediction import overlay_jpeg
 from openexpose.errors import InputError
 from openexpose.formats.native import read_npz
 from openexpose.predict.bundle import fast_bundle
@@ -91,18 +90,6 @@ def test_a_folder_and_files_are_predicted_in_one_run(photo: Path, fake, capsys) 
     assert main(["predict", str(photo), str(folder), "--out", str(photo.parent / "out")]) == 0
     assert sorted(p.stem for p in (photo.parent / "out").glob("*.json")) == ["a", "b", "photo"]
     assert capsys.readouterr().out.startswith("3 photos, 3 people: ")
-
-
-@pytest.mark.parametrize("part", ["face", "left-hand", "right-hand"])
-def test_a_part_is_drawn_without_the_rest(part: str) -> None:
-    model = load_body_model()
-    rows, faces = part_surface(model, part)
-    assert 0 < len(rows) < len(model.v_template) / 2
-    assert faces.min() == 0 or len(faces) == 0
-    assert faces.max() < len(rows)
-    x = model.v_template[rows][:, 0]
-    assert {"face": abs(x).max() < 0.3, "left-hand": x.min() > 0.3, "right-hand": x.max() < -0.3}[part]
-    np.testing.assert_array_equal(part_surface(model, "whole")[1], model.faces)
 
 
 def test_predicting_imports_nothing_of_the_lab() -> None:

@@ -221,6 +221,7 @@ def test_reviewers_see_each_other_only_after_their_own_verdict(server, visit):
     assert "Anna" not in ben.page.locator("body").inner_text()
     ben.press("a")
     ben.status("Saved: accepted photo0.png · Anna: rejected")
+    ben.shows("photo1.png")  # keys pressed on the way there are dropped
     ben.press("ArrowLeft")
     sync_api.expect(ben.page.locator("#said")).to_have_text("You: accepted · Anna: rejected")
     ben.page.locator("#progress").click()

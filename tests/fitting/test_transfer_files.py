@@ -11,7 +11,10 @@ from openexpose.fitting.models import SkinnedModel, load_model
 from openexpose.fitting.transfer_files import Motion, read_content, read_motion, told_model, write_motion
 from openexpose.fitting.transfer_skin import Parameters, posed_vertices
 from openexpose.formats.native import read_npz, write_npz
+from openexpose.formats.tracks import read_motion as read_clip
+from openexpose.formats.tracks import write_track
 from openexpose.geometry.rotation import matrix_to_rotvec
+from openexpose.motion import Clip, Track
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,18 @@ def test_the_camera_of_native_files_is_kept(body, tmp_path: Path) -> None:
     motion = read(tmp_path / "b.npz", body)
     write_motion(tmp_path / "c.npz", body, given[:2], motion, "native")
     assert read_npz(tmp_path / "c.npz").focal_px == 777.0
+
+
+def test_tracks_stay_tracks(body, tmp_path: Path) -> None:
+    given = standins.ordinary(body, 2)
+    write_motion(tmp_path / "a.npz", body, given, Motion("poses"), "native")
+    track = Track(7, np.array([1, 3]), read_npz(tmp_path / "a.npz"))
+    write_track(tmp_path / "walk_7.npz", Clip("walk.mp4", np.arange(4) / 25.0, 25.0), track, focal_source="exif")
+    motion = read(tmp_path / "walk_7.npz", body)
+    write_motion(tmp_path / "out_7.npz", body, given, motion, "native")
+    clip = read_clip([tmp_path / "out_7.npz"])
+    assert clip.clip.name == "walk.mp4" and clip.tracks[0].id == 7
+    np.testing.assert_array_equal(clip.tracks[0].frames, [1, 3])
 
 
 def test_amass(body, tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ COCO17: np.ndarray = indices(
     *"nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow".split(),
     *"left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle".split(),
 )
+BODY25: np.ndarray = indices(
+    *"nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist pelvis".split(),
+    *"right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear".split(),
+    *"left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel".split(),
+)
+"""OpenPose's body: nose, neck, right arm, left arm, mid hip, right leg, left leg, eyes, ears, feet."""
 
 
 def _hand21(side: str) -> np.ndarray:

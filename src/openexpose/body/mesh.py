@@ -68,6 +68,25 @@ def keypoints(
     return posed_mesh(model.keypoint_model, pose, betas, expression).joints
 
 
+def rest_joints(
+    model: BodyModel, betas: Float[Array, "p b"], expression: Float[Array, "p e"]
+) -> Float[Array, "p 55 3"]:
+    """The joints of shaped, expressing people before they are posed. One row may stand for all."""
+    shaped = model.joint_template + _blend(model.joint_shape_dirs, betas)
+    return shaped + _blend(model.joint_expression_dirs, expression)
+
+
+def rest_vertices(
+    model: BodyModel, pose: Float[Array, "p 55 3 3"], betas: Float[Array, "p b"], expression: Float[Array, "p e"]
+) -> Float[Array, "p v 3"]:
+    """The vertices that skinning takes: shaped, expressing and with the blend shapes of a pose, but not posed.
+
+    They are linear in ``pose``: of a mean of rotation matrices come the mean vertices. Errors as
+    :func:`joint_transforms`.
+    """
+    return _rest_vertices(model, *_checked(model, pose, betas, expression))
+
+
 def contour_row(neck_rotation: Float[Array, "*batch 3 3"]) -> Int[Array, "*batch"]:
     """Row of the contour table for a neck's rotation in the body-model (or camera) frame.
 
@@ -94,8 +113,7 @@ def _checked(model: BodyModel, pose: Array, betas: Array, expression: Array) -> 
 
 def _skeleton(model: BodyModel, pose: Array, betas: Array, expression: Array) -> tuple[Array, Array, Array]:
     """Global rotations, joints, and the translations t with posed = R rest + t."""
-    rest = model.joint_template + _blend(model.joint_shape_dirs, betas)
-    rest += _blend(model.joint_expression_dirs, expression)
+    rest = rest_joints(model, betas, expression)
     rotations, joints = pose.copy(), rest.copy()
     for child, parent in model.levels:
         rotations[:, child] = rotations[:, parent] @ pose[:, child]

@@ -17,6 +17,7 @@ from openexpose.cli.compare import Compare
 from openexpose.cli.curate import Curate
 from openexpose.cli.data import Data
 from openexpose.cli.evaluate import Evaluate
+from openexpose.cli.export import Export
 from openexpose.cli.fit import Fit
 from openexpose.cli.import_expose import ImportExpose
 from openexpose.cli.predict import Predict
@@ -30,6 +31,7 @@ _Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[View, tyro.conf.subcommand("view")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Synth, tyro.conf.subcommand("synth")]

@@ -7,7 +7,7 @@ Lists of body, hands and face name the wrists twice: put the body's table first,
 import numpy as np
 from jaxtyping import Float, Int
 
-from openexpose.body.keypoints import COCO17, IBUG68, KEYPOINT_NAMES, LEFT_HAND21, RIGHT_HAND21, indices
+from openexpose.body.keypoints import BODY25, COCO17, IBUG68, KEYPOINT_NAMES, LEFT_HAND21, RIGHT_HAND21, indices
 from openexpose.errors import InputError
 
 __all__ = [
@@ -35,19 +35,7 @@ _RIGHT_LEG, _LEFT_LEG = (
 _RIGHT_ARM = indices("right_wrist", "right_elbow", "right_shoulder")
 _LEFT_ARM = indices("left_shoulder", "left_elbow", "left_wrist")
 _EYES_EARS = indices("right_eye", "left_eye", "right_ear", "left_ear")
-_FEET = indices(*(f"{side}_{name}" for side in ("left", "right") for name in ("big_toe", "small_toe", "heel")))
 
-BODY25: Int[Array, "25"] = np.r_[
-    indices("nose", "neck"),
-    _RIGHT_ARM[::-1],
-    _LEFT_ARM,
-    indices("pelvis"),
-    _RIGHT_LEG[::-1],
-    _LEFT_LEG,
-    _EYES_EARS,
-    _FEET,
-]
-"""OpenPose's body: nose, neck, right arm, left arm, mid hip, right leg, left leg, eyes, ears, feet."""
 OPENPOSE_LEFT_HAND: Int[Array, "21"] = LEFT_HAND21
 OPENPOSE_RIGHT_HAND: Int[Array, "21"] = RIGHT_HAND21
 FREIHAND21: Int[Array, "21"] = RIGHT_HAND21

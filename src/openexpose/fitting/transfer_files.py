@@ -15,8 +15,9 @@ from openexpose.errors import InputError
 from openexpose.fitting.models import SkinnedModel
 from openexpose.fitting.transfer_skin import Parameters
 from openexpose.formats.atomic import write_whole
+from openexpose.formats.native import people_arrays, write_arrays
 from openexpose.formats.native import read_npz as read_people
-from openexpose.formats.native import write_npz as write_people
+from openexpose.formats.tracks import TRACK_KEYS
 from openexpose.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from openexpose.people import POSE_SLICES, People
 
@@ -29,6 +30,8 @@ _EXPECTED = (
 )
 _PARAMETERS = frozenset({"poses", "pose", "betas", "trans", "transl", "expression", "vertices", "faces"})
 _MESHES = (".obj", ".ply")
+_TOLD = {"image_name": "", "focal_length_from": "given"}
+"""What native files tell besides parameters, and what they tell if the source did not."""
 _BROKEN = (ValueError, OSError, EOFError, KeyError)
 
 
@@ -107,7 +110,8 @@ def read_motion(path: Path, content: Mapping[str, Any], model: SkinnedModel) -> 
         numbers = {"betas": people.betas, "expression": people.expression, "transl": people.transl}
         pose = _native_pose(path, people, model)
         whole = people if model.part == "whole" else None
-        return Motion("native", _parameters(path, pose, numbers, model), people=whole)
+        told = {key: content[key] for key in (*TRACK_KEYS, *_TOLD) if key in content}
+        return Motion("native", _parameters(path, pose, numbers, model), people=whole, others=told)
     if "vertices" in content and not {"poses", "pose", "body_pose"} & content.keys():
         vertices = _floats(path, content, "vertices")
         vertices = vertices[None] if vertices.ndim == 2 else vertices
@@ -143,7 +147,8 @@ def write_motion(path: Path, model: SkinnedModel, parameters: Parameters, source
 
     Args:
         layout: ``native`` (:func:`~openexpose.formats.native.write_npz`: the frames are the people; only SMPL-X's
-            format), ``poses`` (AMASS's names) or ``pose`` (SPIN's). The last two keep the source's other arrays.
+            format; a track stays one), ``poses`` (AMASS's names) or ``pose`` (SPIN's). The last two keep the source's
+            other arrays.
 
     Raises:
         InputError: native parameters of another format, or the file cannot be written.
@@ -151,7 +156,10 @@ def write_motion(path: Path, model: SkinnedModel, parameters: Parameters, source
     if layout == "native":
         if not model.is_smplx:
             raise InputError(f"the layout native for '{model.name}'", "a model with SMPL-X's 55 joints")
-        write_people(path, _people(model, parameters, source), image_name="", focal_source="given")
+        told = {name: str(source.others.get(name, default)) for name, default in _TOLD.items()}
+        people = _people(model, parameters, source)
+        native = people_arrays(people, image_name=told["image_name"], focal_source=told["focal_length_from"])
+        write_arrays(path, native | {name: source.others[name] for name in TRACK_KEYS if name in source.others})
         return
     rotvecs = matrix_to_rotvec(parameters.pose).reshape(len(parameters), -1)
     arrays: dict[str, Any] = dict(source.others)

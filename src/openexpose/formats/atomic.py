@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from openexpose.errors import InputError
 
@@ -29,10 +31,22 @@ def write_whole(path: str | Path, content: bytes) -> None:
     Raises:
         InputError: the place cannot be written to.
     """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to bit by bit; it takes its place when the block ends, and never if the block fails.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(content)
+        with beside.open("wb") as file:
+            yield file
         beside.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror})", "a folder that can be written to") from None

@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ _PLAIN = (
     *("crop_centre_px", "crop_side_px", "crop_camera"),
 )
 _CAMERA = ("focal_px", "principal_px", "image_size", "body_model", "part", "flat_hand_mean")
+_NPZ = "an .npz file that openexpose wrote"
 _PART_KEYPOINTS = {"face": IBUG68, "left-hand": LEFT_HAND21, "right-hand": RIGHT_HAND21}
 
 
@@ -102,14 +104,19 @@ def write_npz(path: Path, people: People, *, image_name: str, focal_source: str)
     then the other fields of :class:`People` under their own names, the names of joints and parts, and what the
     numbers mean. Every array loads with ``allow_pickle=False``. Arguments and errors as :func:`write_json`.
     """
+    write_arrays(path, people_arrays(people, image_name=image_name, focal_source=focal_source))
+
+
+def people_arrays(people: People, *, image_name: str, focal_source: str) -> dict[str, Array]:
+    """What :func:`write_npz` writes."""
     part_keypoints(people.part)  # refuses unknown parts
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for name, rotations in people.pose_parts():
         arrays[name] = matrix_to_rotvec(np.asarray(rotations, float)).astype(np.float32)
         arrays[f"{name}_rotmat"] = rotations.astype(np.float32)
     for name in _PLAIN:
         arrays[name] = getattr(people, name).astype(np.float32)
-    arrays |= {
+    return arrays | {
         "focal_px": np.array(people.focal_px, np.float64),
         "principal_px": np.asarray(people.principal_px, np.float64),
         "image_size": np.array(people.image_size, np.int64),
@@ -125,6 +132,10 @@ def write_npz(path: Path, people: People, *, image_name: str, focal_source: str)
         "focal_length_from": np.array(focal_source),
         "openexpose_version": np.array(__version__),
     }
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as one npz file, whole."""
     file = io.BytesIO()
     np.savez(file, **arrays)
     write_whole(path, file.getvalue())
@@ -136,17 +147,29 @@ def read_npz(path: Path) -> People:
     Raises:
         InputError: no such file, not an npz, a key is missing, or fingers that do not count from the flat hand.
     """
-    expected = "an .npz file that openexpose wrote"
+    return people_from(read_arrays(path), path)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Every array of an npz file.
+
+    Raises:
+        InputError: no such file, or not an npz.
+    """
     if not Path(path).is_file():
-        raise InputError(f"'{path}', which is not a file", expected)
+        raise InputError(f"'{path}', which is not a file", _NPZ)
     try:
         with np.load(path, allow_pickle=False) as npz:
-            arrays = {name: npz[name] for name in npz.files}
+            return {name: npz[name] for name in npz.files}
     except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"'{path}', which does not read as npz ({error})", expected) from None
+        raise InputError(f"'{path}', which does not read as npz ({error})", _NPZ) from None
+
+
+def people_from(arrays: dict[str, Array], path: Path) -> People:
+    """The people in the arrays of a file; errors as :func:`read_npz`."""
     missing = [name for name in (*(f"{key}_rotmat" for key in POSE_SLICES), *_PLAIN, *_CAMERA) if name not in arrays]
     if missing:
-        raise InputError(f"'{path}' without {', '.join(missing)}", expected)
+        raise InputError(f"'{path}' without {', '.join(missing)}", _NPZ)
     if not arrays["flat_hand_mean"]:
         raise InputError(f"'{path}' with flat_hand_mean = False", "fingers that count from the flat hand")
     return People(

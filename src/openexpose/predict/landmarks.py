@@ -4,19 +4,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from openexpose.body.keypoints import COCO17, FLIP, IBUG68, KEYPOINT_NAMES, PARTS, RIGHT_HAND21, indices
+from openexpose.body.mediapipe import FACE_MESH_68, POSE
 from openexpose.geometry.boxes import Crop, box_around
 
 Array = np.ndarray
 
-_POSE = (
-    (0, "nose"), (2, "left_eye"), (5, "right_eye"), (7, "left_ear"), (8, "right_ear"),
-    (9, "left_mouth_1"), (10, "right_mouth_1"),
-    (11, "left_shoulder"), (12, "right_shoulder"), (13, "left_elbow"), (14, "right_elbow"),
-    (15, "left_wrist"), (16, "right_wrist"), (17, "left_pinky1"), (18, "right_pinky1"),
-    (19, "left_index1"), (20, "right_index1"), (21, "left_thumb3"), (22, "right_thumb3"),
-    (23, "left_hip"), (24, "right_hip"), (25, "left_knee"), (26, "right_knee"), (27, "left_ankle"), (28, "right_ankle"),
-    (29, "left_heel"), (30, "right_heel"), (31, "left_big_toe"), (32, "right_big_toe"),
-)  # fmt: skip
 _POSE_EDGES = (
     *((7, 9), (9, 11), (8, 10), (10, 12), (19, 21), (21, 23), (20, 22), (22, 24), (25, 27), (26, 28), (7, 8), (19, 20)),
     *((19, 7), (20, 8), (3, 4), (4, 0), (3, 0), (11, 15), (11, 13), (12, 16), (12, 14), (0, 5), (0, 6), (1, 2)),
@@ -24,12 +16,6 @@ _POSE_EDGES = (
 _HAND_EDGES = (
     *((4 * finger + k, 4 * finger + k + 1) for finger in range(5) for k in (1, 2, 3)),
     *((0, 1), (0, 5), (0, 9), (0, 13), (0, 17), (5, 17)),
-)
-_FACE_MESH_68 = (
-    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 1, 98, 97, 2, 326, 327),
-    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
-    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
 )
 _FACE_EDGES = (
     (36, 45),
@@ -46,9 +32,9 @@ _FACE_EDGES = (
 )
 
 CORRESPONDENCES: dict[str, tuple[list[int], list[int]]] = {
-    "body": ([k for k, _ in _POSE], indices(*(name for _, name in _POSE)).tolist()),
+    "body": (list(POSE), indices(*POSE.values()).tolist()),
     "hand": (list(range(21)), RIGHT_HAND21.tolist()),
-    "face": (list(_FACE_MESH_68), IBUG68.tolist()),
+    "face": (list(FACE_MESH_68), IBUG68.tolist()),
 }
 """Trunk landmark indices and the keypoints (of the 144) that mean the same place, up to a constant offset."""
 EDGES: dict[str, tuple[tuple[int, int], ...]] = {"body": _POSE_EDGES, "hand": _HAND_EDGES, "face": _FACE_EDGES}
