@@ -10,6 +10,7 @@ from openexpose.geometry.rotation import (
     matrix_to_sixd,
     mirror_rotation,
     project_to_so3,
+    quaternion_to_matrix,
     rotation_about_z,
     rotation_between,
     rotvec_to_matrix,
@@ -76,6 +77,13 @@ def test_empty_batches_pass_through() -> None:
     none = rotvec_to_matrix(np.zeros((0, 3)))
     assert none.shape == (0, 3, 3) and matrix_to_rotvec(none).shape == (0, 3)
     assert sixd_to_matrix(matrix_to_sixd(none)).shape == (0, 3, 3) and project_to_so3(none).shape == (0, 3, 3)
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_quaternions_of_either_sign_lead_back(angle: float) -> None:
+    matrices = rotvec_to_matrix(angle * axes())
+    for sign in (1.0, -1.0):
+        np.testing.assert_allclose(quaternion_to_matrix(sign * matrix_to_quaternion(matrices)), matrices, atol=1e-12)
 
 
 @pytest.mark.parametrize("angle", ANGLES)

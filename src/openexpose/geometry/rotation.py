@@ -49,6 +49,13 @@ def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*b
     return np.where(quat[..., :1] < 0, -quat, quat)
 
 
+def quaternion_to_matrix(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3 3"]:
+    """Unit quaternions (w, x, y, z) of either sign to rotation matrices."""
+    w, vector = quaternion[..., :1, None], quaternion[..., 1:]
+    skew = cross_matrix(vector)
+    return np.eye(3, dtype=skew.dtype) + 2.0 * (w * skew + skew @ skew)
+
+
 def sixd_to_matrix(sixd: Float[Array, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
     """Zhou et al.'s continuous 6D code to matrices: the six numbers, as 3x2 row-major, hold the first two *columns*."""
     ab = sixd.reshape(*sixd.shape[:-1], 3, 2)

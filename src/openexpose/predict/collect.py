@@ -111,9 +111,22 @@ def _upright_camera(model: BodyModel, answer: Answer, placed: Located, camera: F
     root = int(JOINT_FLIP[answer.spec.root_joint]) if answer.crop.mirrored else answer.spec.root_joint
     fit = np.arange(22) if answer.spec.name == "body" else np.array(answer.spec.keypoints)
     chosen = points[:, FLIP[fit] if answer.crop.mirrored else fit]
-    projected = upright.from_image(project_perspective(chosen, camera.focal_px, camera.principal_px))
-    view = camera.view(upright)
-    return fit_weak((chosen - points[:, [root]]) @ view, projected)
+    return weak_camera(chosen, points[:, root], upright, camera)
+
+
+def weak_camera(
+    points: Float[Array, "n k 3"], root: Float[Array, "n 3"], upright: Crop, camera: FullCamera
+) -> Float[Array, "n 3"]:
+    """The weak-perspective camera (s, tx, ty) that agrees best with the pinhole projection of points.
+
+    Args:
+        points: in the camera's frame, metres.
+        root: from which xy counts, the same frame.
+        upright: the crops it is told for, not turned.
+        camera: of the whole picture.
+    """
+    projected = upright.from_image(project_perspective(points, camera.focal_px, camera.principal_px))
+    return fit_weak((points - root[:, None]) @ camera.view(upright), projected)
 
 
 def joint_confidence(answer: Answer, presences: dict[str, Array]) -> Float[Array, "n 144"]:
