@@ -47,6 +47,17 @@ def test_ranges_of_shards(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "faces-7-sheet.jpg").is_file()
 
 
+def test_video_sequences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fake(job, out, *, body, assets, workers):
+        SEEN.append((job.seed, job.number, out, workers))
+        yield from range(250)
+
+    monkeypatch.setattr("openexpose.synth.sequence.make_sequence", fake)
+    assert run(tmp_path, "--preset", "video", "--count", "2", "--workers", "2") == 0
+    assert [(7, 0, tmp_path, 2), (7, 1, tmp_path, 2)] == SEEN
+    assert capsys.readouterr().out.splitlines()[1] == f"250 frames: {tmp_path / 'video-7-00001'}"
+
+
 def test_a_cluster(tmp_path: Path, monkeypatch, capsys) -> None:
     pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     assert run(tmp_path, "--preset", "faces", "--count", "2", "--cluster", "tcp://far:8786") == 0
@@ -63,6 +74,8 @@ def test_a_cluster(tmp_path: Path, monkeypatch, capsys) -> None:
         (["--preset", "body", "--count", "4", "--shards", "2"], "--shards 2; expected FIRST:END"),
         (["--preset", "body", "--count", "4", "--shards", "3:3"], "--shards 3:3; expected FIRST:END"),
         (["--preset", "body", "--count", "4", "--shards", "0:-1"], "--shards 0:-1; expected FIRST:END"),
+        (["--preset", "video"], "--preset video with count None, workers 1; expected how many sequences"),
+        (["--preset", "video", "--count", "1", "--shards", "0:1"], "--preset video with --shards; expected neither"),
         (["--preset", "test", "--shards", "0:1"], "--preset test with --seed and --shards; expected test-v1"),
     ],
 )

@@ -17,17 +17,20 @@ class Synth:
     """Render pictures of synthetic people with exact labels (needs the extra 'train').
 
     To train on: shard by shard; the same seed renders the same pictures. To measure on: --preset test-v2 makes the
-    frozen scenes of test-v2, --preset test the 500 people of test-v1, the same everywhere. A stopped run goes on where
-    it was. A sheet of pictures with their labels drawn is written beside shards to train on.
+    frozen scenes of test-v2, --preset test the 500 people of test-v1, the same everywhere; --preset video makes
+    sequences of frames in which people move. A stopped run goes on where it was. A sheet of pictures with their labels
+    drawn is written beside shards to train on.
     """
 
-    preset: Literal["body", "hands", "faces", "people", "test", "test-v2"]
+    preset: Literal["body", "hands", "faces", "people", "test", "test-v2", "video"]
     """To train on: close-ups of bodies, hands or faces; people: whole scenes.
-    Frozen test sets: test-v2, of such scenes; test: test-v1, plainer pictures of one person each."""
+    Frozen test sets: test-v2, of such scenes; test: test-v1, plainer pictures of one person each.
+    video: ten seconds of four people who walk, gesture, exercise and hide one another."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    """Folder for the shards, or for the test set."""
+    """Folder for the shards, the test set, or the sequences."""
     count: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """Number of pictures; needed but for a test set, of which N are the first ones, to try it out."""
+    """Number of pictures or of video sequences; needed but for a test set, of which N are the first ones, to try it
+    out."""
     seed: int = 0
     """Seed of everything random. Test sets have none."""
     shard_size: int = 500
@@ -48,6 +51,8 @@ class Synth:
         need("train", "cv2", "numba", "scipy")
         if self.cluster is not None:
             need("cluster", "distributed")
+        if self.preset == "video":
+            return self._video()
         return self._test() if self.preset in ("test", "test-v2") else self._shards()
 
     def _shards(self) -> int:
@@ -56,7 +61,7 @@ class Synth:
         from openexpose.synth.dataset import SynthJob, synth
         from openexpose.synth.sheet import write_sheet
 
-        if self.preset == "test" or self.preset == "test-v2" or self.count is None:
+        if self.preset == "test" or self.preset == "test-v2" or self.preset == "video" or self.count is None:
             raise InputError(f"--preset {self.preset} without --count", "how many pictures to render")
         if self.seed < 0:
             raise InputError(f"seed {self.seed}", "a seed of 0 or more")
@@ -69,6 +74,25 @@ class Synth:
         print(f"{pictures} pictures in {len(paths)} shards: {self.out}")
         if chosen is None or chosen.start == 0:  # else another job's: one sheet a data set
             print(write_sheet(paths, self.out / f"{self.preset}-{self.seed}-sheet.jpg"))
+        return 0
+
+    def _video(self) -> int:
+        """Sequences of frames."""
+        from tqdm import tqdm
+
+        from openexpose.synth.sequence import SequenceJob, make_sequence
+
+        if self.count is None or self.count < 1 or self.workers < 1:
+            got = f"count {self.count}, workers {self.workers}"
+            raise InputError(f"--preset video with {got}", "how many sequences to render, and by one process or more")
+        changed = [flag for flag, given in {"--shards": self.shards, "--cluster": self.cluster}.items() if given]
+        if changed:
+            raise InputError(f"--preset video with {' and '.join(changed)}", "neither: sequences are no shards")
+        for number in range(self.count):
+            job = SequenceJob(self.seed, number)
+            made = make_sequence(job, self.out, body=self.body, assets=self.assets, workers=self.workers)
+            done = tqdm(made, total=len(job.times_s), unit="frame", desc=job.name, disable=not sys.stderr.isatty())
+            print(f"{sum(1 for _ in done)} frames: {self.out / job.name}")
         return 0
 
     def _test(self) -> int:
