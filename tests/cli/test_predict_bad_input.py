@@ -1,5 +1,6 @@
 """Every bad input gives the right result, or one clear sentence and the right exit code."""
 
+import io
 import json
 import struct
 import subprocess
@@ -247,12 +248,15 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path, photo: Path, fake, caps
 
 
 def test_a_disk_that_fills_up_leaves_no_half_file(out: Path, photo: Path, fake, capsys, monkeypatch) -> None:
-    def full(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device")
+    class Full(io.FileIO):
+        def write(self, content: bytes) -> int:
+            super().write(content[:10])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *mode: Full(self, "w") if self.suffix == ".part" else opened(self, *mode)
+    )
     assert predict(photo, out) == 2
     one_sentence(capsys, "No space left on device")
     assert list(out.iterdir()) == []
@@ -297,11 +301,16 @@ def test_a_packaged_bundle_that_is_not_there_is_an_incomplete_installation(tmp_p
     assert "--bundle" not in str(error.value)
 
 
-@pytest.mark.parametrize("words", [["--bogus"], ["photo.jpg"], ["photo.jpg", "--out", "x", "--part", "foot"]])
+@pytest.mark.parametrize("words", [["--bogus"], ["photo.jpg", "--out", "x", "--part", "foot"]])
 def test_words_that_are_no_command_exit_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["predict", *words])
     assert stop.value.code == 2
+
+
+def test_results_need_a_place(photo: Path, fake, capsys) -> None:
+    assert main(["predict", str(photo)]) == 2
+    one_sentence(capsys, "no --out; expected a folder")
 
 
 # ---- stopping, and bugs ----

@@ -17,6 +17,7 @@ from openexpose.geometry.boxes import Crop
 from openexpose.geometry.camera import project_perspective, project_weak
 from openexpose.image.read import read_image
 from openexpose.people import POSE_SLICES
+from openexpose.predict.follow import unknown
 from openexpose.predict.parts import RECIPES
 from openexpose.predict.pipeline import Predictor
 
@@ -143,3 +144,13 @@ def test_the_numbers_of_the_recipe() -> None:
     assert [specs[part].model_size for part in ("body", "hand", "face")] == [(10, 10), (10, 10), (100, 50)]
     assert [specs[part].merges_root for part in ("body", "hand", "face")] == [True, True, False]
     assert [specs[part].from_origin for part in ("body", "hand", "face")] == [True, False, False]
+
+
+def test_every_frame_of_a_clip_is_looked_at_as_a_photo(predictor: Predictor, pixels: np.ndarray) -> None:
+    """Trunks without landmarks tell nothing of the next frame."""
+    box = EXAMPLE_BOXES[:1]
+    people, aims = predictor.follow(pixels, box, unknown(1))
+    again, _ = predictor.follow(pixels, box, aims)
+    assert np.isnan(aims.crops).all()
+    for some in (people, again):
+        np.testing.assert_allclose(some.pose, predictor(pixels, boxes=box).pose, atol=1e-5)

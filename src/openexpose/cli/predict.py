@@ -1,4 +1,4 @@
-"""``openexpose predict``: photos in, bodies with hands and faces out."""
+"""``openexpose predict``: photos or videos in, bodies with hands and faces out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,22 +7,61 @@ from typing import Annotated, Literal
 import tyro
 
 Output = Literal["json", "npz", "overlay", "glb", "html"]
+"""Files of a photo."""
+Saved = Literal[
+    "json",
+    "npz",
+    "overlay",
+    "glb",
+    "html",
+    "expose",
+    "amass",
+    "usd",
+    "bvh",
+    "bvh-mixamo",
+    "obj",
+    "ply",
+    "joints-json",
+    "joints-csv",
+    "openpose",
+    "mediapipe",
+]
+"""... of photos and videos, with the formats of other tools."""
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict every person of a photo: body, hands and facial expression.
+    """Predict every person of photos and videos: body, hands and facial expression.
 
     Writes for each photo, flat into one folder: STEM.json (keypoints in pixels and metres), STEM.npz (SMPL-X
     parameters), STEM_overlay.jpg (the mesh drawn over the photo) and STEM.glb (the mesh).
+
+    Writes for each video: STEM_1.npz, STEM_2.npz ... (SMPL-X parameters over time, a file a person), STEM.json (who is
+    in which frames) and STEM_overlay.mp4, with sound. Needs the extra 'video'. A video that was stopped goes on with
+    the frame where it stopped when the same command is given again.
     """
 
     paths: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")
-    ]
-    """Photos, or folders of photos."""
-    out: Path
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO|VIDEO ...", help_behavior_hint="")
+    ] = ()
+    """Photos, videos, folders of photos, or patterns such as 'frames/*.jpg'."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(required but for --camera)")] = (
+        None
+    )
     """Folder for the results; made if it is not there."""
+    frames: bool = False
+    """The photos of each folder or pattern are the frames of one video, in the order of the numbers in their names."""
+    fps: float = 30.0
+    """Frames a second of --frames."""
+    camera: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Instead of files: the webcam with this number (0 is the first one), live in a window; q ends it. With --out, the
+    people are written as those of a video."""
+    detect_every: int = 3
+    """Videos: the detector looks for people at every so many frames; in between they are followed."""
+    smooth: float = 0.5
+    """Videos: how much motion is smoothed, 0 (not at all) to 1."""
+    lock_feet: bool = False
+    """Videos: feet that stand stay where they stand."""
     boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """JSON file with the boxes of people: {"photo.jpg": [[x1, y1, x2, y2], ...]} in pixels of the upright photo.
     Exactly these people come out, in that order; [] says that there are none, and a photo that the file does not name
@@ -37,8 +76,9 @@ class Predict:
     """--no-attention: the body network alone, without a closer look at hands and face."""
     refine: bool = True
     """--no-refine: the networks' answers as they are, not laid on the landmarks that their trunks saw."""
-    save: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
-    """What to write. html: a page to look at, STEM.html, with photo, mesh and sliders; it needs no network."""
+    save: Annotated[tuple[Saved, ...] | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """What to write. Default: of photos json npz overlay glb, of videos json npz overlay. html: a page to look at, in
+    one file; the others are formats of other tools (`openexpose export --help`)."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
     fast: bool = False
@@ -50,6 +90,10 @@ class Predict:
 
     def run(self) -> int:
         """Predict; returns the exit code."""
+        if self.camera is not None:
+            from openexpose.cli.live import live
+
+            return live(self)
         from openexpose.cli.prediction import predict
 
         return predict(self)

@@ -1,4 +1,4 @@
-"""The work behind ``openexpose predict``: picture after picture, each reported or written whole."""
+"""The work behind ``openexpose predict``: picture after picture, clip after clip, each reported or written whole."""
 
 import io
 import json
@@ -16,14 +16,16 @@ from tqdm import tqdm
 from openexpose.body.model import BodyModel
 from openexpose.body.part import part_surface
 from openexpose.cli.choice import chosen_bundle
-from openexpose.cli.predict import Output, Predict
+from openexpose.cli.inputs import check_clip_outputs, check_video_options, find_inputs
+from openexpose.cli.predict import Output, Predict, Saved
+from openexpose.cli.predicting_video import counted, export_names, predict_clips, write_exports
 from openexpose.errors import InputError
 from openexpose.formats.atomic import write_whole
 from openexpose.formats.glb import write_glb
 from openexpose.formats.native import write_json, write_npz
 from openexpose.geometry.boxes import check_boxes
 from openexpose.geometry.camera import focal_from_fov
-from openexpose.image.read import Image, find_images, read_image, real_path
+from openexpose.image.read import Image, read_image, real_path
 from openexpose.motion import still
 from openexpose.people import People
 from openexpose.predict.pipeline import Predictor
@@ -36,31 +38,47 @@ Array = np.ndarray
 Boxes = dict[str, object]
 
 _SUFFIX: dict[Output, str] = {"json": ".json", "npz": ".npz", "overlay": "_overlay.jpg", "glb": ".glb", "html": ".html"}
+_DEFAULT: tuple[Output, ...] = ("json", "npz", "overlay", "glb")
 _JPEG_QUALITY = 92
 _JPEG_LONGEST = 65_500
 
 
 def predict(options: Predict) -> int:
-    """Predict all pictures; returns the exit code: 0, or 1 when some pictures among several failed.
+    """Predict all pictures and clips; returns the exit code: 0, or 1 when some of several failed.
 
     Raises:
-        InputError: wrong options, nothing to predict, or the only picture failed.
+        InputError: wrong options, nothing to predict, or the only picture or clip failed.
     """
     check_options(options)
     bundle = chosen_bundle(options.bundle, options.fast)
-    images = find_images(options.paths)
+    inputs = find_inputs(options)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
-    check_outputs(options.out, options.save, images)
+    out = given_out(options)
+    check_outputs(out, photo_outputs(options.save), inputs.photos)
+    check_clip_outputs(out, inputs)
     predictor = Predictor.load(bundle, threads=options.threads, device=options.device)
-    if "html" in options.save:
+    if options.save and "html" in options.save:
         check_free(predictor.body_model.name)
+    alone = len(inputs.photos) + len(inputs.clips) == 1
+    failed = 0
+    if inputs.photos:
+        failed += _predict_photos(inputs.photos, options, boxes, predictor, alone)
+    if inputs.clips:
+        failed += predict_clips(inputs.clips, options, predictor, alone)
+    return 1 if failed else 0
+
+
+def _predict_photos(
+    images: list[Path], options: Predict, boxes: Boxes | None, predictor: Predictor, alone: bool
+) -> int:
+    """Predict all pictures; returns how many failed. The error of one that is ``alone`` is raised."""
     failed = people = 0
     show_bar = len(images) > 1 and sys.stderr.isatty()
     for path in tqdm(images, unit="photo", file=sys.stderr, disable=not show_bar):
         try:
             count = _predict_one(path, options, boxes, predictor)
         except InputError as error:
-            if len(images) == 1:
+            if alone:
                 raise
             failed += 1
             tqdm.write(f"openexpose: {error}", file=sys.stderr)
@@ -71,7 +89,7 @@ def predict(options: Predict) -> int:
     done = len(images) - failed
     ending = f", {failed} failed" if failed else ""
     print(f"{counted(done, 'photo', 'photos')}, {counted(people, 'person', 'people')}{ending}: {options.out}")
-    return 1 if failed else 0
+    return failed
 
 
 def check_options(options: Predict) -> None:
@@ -82,8 +100,25 @@ def check_options(options: Predict) -> None:
     """
     check_camera(options.focal_length, options.fov)
     check_threads(options.threads)
-    if not options.save:
+    if options.save is not None and not options.save:
         raise InputError("--save without anything", f"some of {', '.join(_SUFFIX)}")
+    check_video_options(options)
+
+
+def given_out(options: Predict) -> Path:
+    """The folder of --out.
+
+    Raises:
+        InputError: there is none.
+    """
+    if options.out is None:
+        raise InputError("no --out", "a folder for the results", "Give one with --out FOLDER.")
+    return options.out
+
+
+def photo_outputs(save: Sequence[Saved] | None) -> tuple[Output, ...]:
+    """The files of a photo that this page's code writes; the other formats are exports."""
+    return _DEFAULT if save is None else tuple(kind for kind in _SUFFIX if kind in save)
 
 
 def check_threads(threads: int) -> None:
@@ -215,7 +250,10 @@ def _predict_one(path: Path, options: Predict, boxes: Boxes | None, predictor: P
         part=options.part,
     )
     results = Results(predictor.body_model, people, predictor.keypoints(people), predictor.mesh, focal.source)
-    write_results(options.out, options.save, image, results)
+    out = given_out(options)
+    write_results(out, photo_outputs(options.save), image, results)
+    names = export_names(options.save, _SUFFIX)
+    write_exports(out, path.stem, names, still(people, path.name), predictor.body_model)
     return len(people)
 
 
@@ -263,7 +301,3 @@ def overlay_jpeg(pixels: Array, people: People, vertices: Float[Array, "p v 3"],
 def output_path(out: Path, image: Path, kind: Output) -> Path:
     """Where a result of a picture lies."""
     return out / f"{image.stem}{_SUFFIX[kind]}"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"

@@ -133,6 +133,11 @@ def look_at_people(looker: Looker, boxes: Float[Array, "n 4"]) -> Sight:
     sight = looker.follow(sight)
     if config.wider:
         sight = _turned(looker, sight, boxes)
+    return with_presence(sight, boxes)
+
+
+def with_presence(sight: Sight, boxes: Float[Array, "n 4"]) -> Sight:
+    """What was seen of people, their presence less where it overlaps little with their box (pixels)."""
     explained = np.clip(overlap(sight.landmarks_px, sight.seen.visibility, boxes) / EXPLAINED, 0.0, 1.0)
     return Sight(sight.crop, replace(sight.seen, presence=sight.seen.presence * explained))
 

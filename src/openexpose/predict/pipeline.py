@@ -7,7 +7,7 @@ boxes ──► body crop ──► body network ──► joints in the picture
                            merge ◄── wrist, fingers; head, jaw, expression ── hand and face networks
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from openexpose.people import People
 from openexpose.predict.bundle import BundleConfig, PartRunner, Stopwatch, default_bundle, open_parts
 from openexpose.predict.collect import FINE_PARTS, Answer, collect, nobody
 from openexpose.predict.detector import Detector
+from openexpose.predict.follow import Aims, follow_parts, follow_people, remembered, unknown
 from openexpose.predict.landmarks import ANCHORS, attention_crop, lay_over, named_points, skeleton_points
 from openexpose.predict.looks import Looker, Sight, look_at_parts, look_at_people
 from openexpose.predict.merge import FullCamera, Located, condition, locate_part, merge_part, turn_part
@@ -37,6 +38,16 @@ Array = np.ndarray
 
 _blas = ThreadpoolController()
 PART_CHOICES = ("whole", "face", "left-hand", "right-hand")
+
+
+@dataclass(frozen=True)
+class How:
+    """How people are predicted."""
+
+    attention: bool = True
+    refinement: bool = True
+    aims: Aims | None = None
+    """Where the last frame of a clip tells to look at them; None: this is a photo."""
 
 
 class Predictor:
@@ -55,6 +66,8 @@ class Predictor:
         """The crops of the last call by part, and what the trunks saw in them."""
         self._trust: dict[str, Array] = {}
         """Certainty 0..1 [people] that they show the part; 0 of hands and faces that are not believed."""
+        self._regions: dict[str, Crop] = {}
+        """Where the body had hands and face."""
 
     @classmethod
     def load(cls, bundle: Path | None = None, *, threads: int = 2, device: str = "cpu") -> "Predictor":
@@ -131,16 +144,45 @@ class Predictor:
         if part not in PART_CHOICES:
             raise InputError(f"the part '{part}'", f"one of {PART_CHOICES}")
         with _blas.limit(limits=1, user_api="blas"):  # many small products: threads would only wait for each other
-            height, width = pixels.shape[:2]
-            principal = np.array([width / 2.0, height / 2.0]) if principal_px is None else principal_px
-            camera = FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
-            return self._predict(pixels, boxes, camera, (attention, refinement), part)
+            camera = self._camera(pixels, focal_px, principal_px)
+            return self._predict(pixels, boxes, camera, How(attention, refinement), part)
 
-    def _predict(
-        self, pixels: Array, boxes: Array | None, camera: FullCamera, how: tuple[bool, bool], part: str
-    ) -> People:
+    def follow(
+        self,
+        pixels: UInt8[Array, "h w 3"],
+        boxes: Float[Array, "people 4"],
+        aims: Aims,
+        *,
+        focal_px: float | None = None,
+        attention: bool = True,
+        refinement: bool = True,
+    ) -> tuple[People, Aims]:
+        """Predict the people of a clip's next frame: in one look at each part, where the last frame says.
+
+        Args:
+            pixels: RGB frame, upright.
+            boxes: one box (x1, y1, x2, y2) in pixels a person.
+            aims: what the frame before told of the same people; :func:`~openexpose.predict.follow.unknown` of new ones.
+            focal_px, attention, refinement: as in a photo.
+
+        Returns:
+            The people, and where to look at them in the next frame.
+        """
+        with _blas.limit(limits=1, user_api="blas"):
+            how = How(attention, refinement, aims)
+            people = self._predict(pixels, boxes, self._camera(pixels, focal_px, None), how, "whole")
+        if not len(people) or not self.refines:
+            return people, unknown(len(people))
+        return people, remembered(self._looked, self._regions, aims)
+
+    def _camera(self, pixels: Array, focal_px: float | None, principal_px: Array | None) -> FullCamera:
+        height, width = pixels.shape[:2]
+        principal = np.array([width / 2.0, height / 2.0]) if principal_px is None else principal_px
+        return FullCamera(focal_px or default_focal_px(width, height), principal, self.config.weak_camera)
+
+    def _predict(self, pixels: Array, boxes: Array | None, camera: FullCamera, how: How, part: str) -> People:
         watch = Stopwatch()
-        self._looked, self._trust = {}, {}
+        self._looked, self._trust, self._regions = {}, {}, {}
         if part == "whole":
             scores = None
             if boxes is None:
@@ -152,7 +194,7 @@ class Predictor:
             if scores is not None:
                 people = replace(people, score=scores)
         else:
-            people = self._lone_part(pixels, boxes, camera, part, how[1], watch)
+            people = self._lone_part(pixels, boxes, camera, part, how.refinement, watch)
         self.timings = watch.seconds
         return replace(people, body_model="freebody" if self.config.body_model == "freebody" else "smplx")
 
@@ -209,16 +251,17 @@ class Predictor:
         return lay_over(named.pop("body", np.zeros((count, 144, 3))), named)
 
     def _whole(
-        self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, how: tuple[bool, bool], watch: Stopwatch
+        self, pixels: Array, boxes: Float[Array, "p 4"], camera: FullCamera, how: How, watch: Stopwatch
     ) -> People:
-        """Whole people in boxes; ``how``: with attention, with refinement."""
-        attention, refinement = how
+        """Whole people in boxes."""
         size = (pixels.shape[1], pixels.shape[0])
         if not len(boxes):
             return nobody(camera, size, self.config.specs["body"])
         runner = self.parts["body"]
-        refinement = refinement and self.refines
-        sight = self._looked["body"] = look_at_people(Looker(runner, pixels, watch), boxes)
+        refinement = how.refinement and self.refines
+        looker = Looker(runner, pixels, watch)
+        sight = look_at_people(looker, boxes) if how.aims is None else follow_people(looker, boxes, how.aims)
+        self._looked["body"] = sight
         crop, seen = sight.crop, sight.seen
         self._trust["body"] = seen.presence
         with watch.stage("body head"):
@@ -230,14 +273,16 @@ class Predictor:
             with watch.stage("refine"):
                 placed = refine(self.body_model, placed, body, camera, targets)
         answers: dict[str, Answer] = {}
-        if attention:
+        if how.attention:
             estimate = body if camera.weak else replace(body, pose=placed.pose, sixd=None)
             projected = self._project(estimate, placed, crop, camera)
             angle = crop.angle_rad if camera.weak else None
             for name in FINE_PARTS:
                 config = self.parts[_network(name)].config
                 region = attention_crop(projected, name, config.crop_scale, config.upright, angle)
-                answer = self._part(pixels, name, region, estimate, camera, watch)
+                self._regions[name] = region
+                sight = self._look_at_part(Looker(self.parts[_network(name)], pixels, watch), name, region, how.aims)
+                answer = self._answer(name, sight, estimate, camera, watch)
                 used = self._believed(name, answer, region, projected)
                 answers[name] = replace(answer, used=used)
                 self._looked[name], self._trust[name] = Sight(answer.crop, answer.seen), answer.seen.certainty * used
@@ -274,22 +319,21 @@ class Predictor:
         shift = np.linalg.norm(seen_px - projected[:, INDEX[keypoint]], axis=-1) / region.side_px
         return (answer.seen.certainty >= config.min_presence) & (shift <= config.max_shift)
 
-    def _part(
-        self,
-        pixels: Array,
-        name: str,
-        crop: Crop,
-        body: PartParameters | None,
-        camera: FullCamera,
-        watch: Stopwatch,
+    def _look_at_part(self, looker: Looker, name: str, region: Crop, aims: Aims | None) -> Sight:
+        """What a hand's or face's trunk sees where the body has it, or where it is expected."""
+        if aims is None or not looker.runner.has_landmarks:
+            return look_at_parts(looker, region)
+        return follow_parts(looker, *aims.part(name, region))
+
+    def _answer(
+        self, name: str, sight: Sight, body: PartParameters | None, camera: FullCamera, watch: Stopwatch
     ) -> Answer:
-        """Run the hand or face network in crops, from the body's estimate, or from its own mean if there is none or the
-        bundle says so."""
+        """Regress a hand or face, from the body's estimate, or from its own mean if there is none or the bundle says
+        so."""
         network = _network(name)
         runner = self.parts[network]
-        sight = look_at_parts(Looker(runner, pixels, watch, alone=body is None), crop)
         with watch.stage(f"{network} head"):
-            mean = decode(np.repeat(runner.mean[None], len(crop.side_px), 0), runner.spec)
+            mean = decode(np.repeat(runner.mean[None], len(sight.crop.side_px), 0), runner.spec)
             start = mean
             if body is not None and runner.config.conditioned:
                 start = condition(runner.spec, body, mean, sight.crop, camera)
@@ -320,7 +364,9 @@ class Predictor:
         scale = runner.config.crop_scale if len(given) else 1.0
         given = given if len(given) else np.array([[0.0, 0.0, *size]])
         crop = crop_from_boxes(given, scale)
-        answer = self._part(pixels, name, replace(crop, mirrored=name == "left_hand"), None, camera, watch)
+        looker = Looker(runner, pixels, watch, alone=True)
+        sight = look_at_parts(looker, replace(crop, mirrored=name == "left_hand"))
+        answer = self._answer(name, sight, None, camera, watch)
         self._looked[name], self._trust[name] = Sight(answer.crop, answer.seen), answer.seen.presence
         with watch.stage("merge"):
             placed = locate_part(model, runner.spec, answer.parameters, answer.crop, camera)

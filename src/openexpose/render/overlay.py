@@ -33,7 +33,12 @@ class _Scene:
 
 
 def render_overlay(
-    image: Picture, vertices_m: Float[Array, "p v 3"], faces: Int[Array, "f 3"], K: tuple[float, float, float]
+    image: Picture,
+    vertices_m: Float[Array, "p v 3"],
+    faces: Int[Array, "f 3"],
+    K: tuple[float, float, float],
+    numbers: Int[Array, "p"] | None = None,
+    fine: int | None = None,
 ) -> Picture:
     """Draw people's meshes over the photo, at its own resolution: shaded, the nearer ones in front.
 
@@ -42,6 +47,8 @@ def render_overlay(
         vertices_m: camera frame (x right, y down, z forward); may reach behind the camera and outside the photo.
         faces: triangles, counter-clockwise seen from outside.
         K: focal length and principal point (focal_px, cx, cy), pixels.
+        numbers: whose colour each person has (:func:`person_colour`); None: by their place in the list.
+        fine: samples a pixel along each side; None: 2, but 1 of large regions.
 
     Returns:
         A new picture; with no people, a copy of the photo.
@@ -49,8 +56,8 @@ def render_overlay(
     picture = np.array(image)
     scene = _visible_triangles(np.asarray(vertices_m, float), np.asarray(faces, np.int64), K)
     if len(scene.person):
-        colours = np.stack([person_colour(i) for i in range(len(vertices_m))])
-        _draw(picture, scene, _shades(colours))
+        colours = np.stack([person_colour(int(k)) for k in (range(len(vertices_m)) if numbers is None else numbers)])
+        _draw(picture, scene, _shades(colours), fine)
     return picture
 
 
@@ -149,14 +156,15 @@ def _shades(colours: Float[Array, "p 3"]) -> Float[Array, "p*256 4"]:
     return np.ascontiguousarray(np.rint(rgba).astype(np.uint8)).view(np.uint32).reshape(-1)
 
 
-def _draw(picture: Picture, scene: _Scene, shades: Array) -> None:
+def _draw(picture: Picture, scene: _Scene, shades: Array, fine: int | None) -> None:
     """Draw the scene into the picture, band by band."""
     height, width = picture.shape[:2]
     low = np.clip(np.floor(scene.corners_px.min((0, 1))), 0, (width, height)).astype(int)
     high = np.clip(np.ceil(scene.corners_px.max((0, 1))), 0, (width, height)).astype(int)
     if (high <= low).any():
         return
-    fine = 2 if np.prod(high - low) <= _FINE_BELOW_PX else 1
+    if fine is None:
+        fine = 2 if np.prod(high - low) <= _FINE_BELOW_PX else 1
     rows = max(1, _BAND_SAMPLES // (fine * fine * (high[0] - low[0])))
     top_px, bottom_px = scene.corners_px[..., 1].min(1), scene.corners_px[..., 1].max(1)
     for top in range(low[1], high[1], rows):
