@@ -109,7 +109,7 @@ class Measured:
             begin = time.perf_counter()
             finished = FinishedPeople(Path(folder) / "finished.bin", example)
             tracks = finished_tracks(
-                journal, clip_of(journal, clip.name, source.fps), follower.tracker.confirmed,
+                journal, clip_of(journal, clip.name, source.fps), follower.tracker.final,
                 self.predictor.body_model, Finish(),
             )  # fmt: skip
             count = 0

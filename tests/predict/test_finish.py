@@ -1,5 +1,6 @@
 """The last step of a clip."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +23,43 @@ def journal_of(folder: Path, frames: int, present: dict[int, range], fps: float 
     return journal
 
 
+def only(*numbers: int) -> Callable[[np.ndarray], np.ndarray]:
+    """These numbers were people, the others nobody."""
+    return lambda ids: np.where(np.isin(ids, numbers), ids, 0)
+
+
+def frames_of(journal: Journal, final: Callable[[np.ndarray], np.ndarray]) -> list[list[int]]:
+    """The frames of each person who is kept."""
+    return [journal.index()[rows, 0].tolist() for rows in chosen_tracks(journal, final)]
+
+
 def test_who_is_seen_for_a_moment_or_by_chance_was_nobody(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, 20, {1: range(20), 2: range(3, 6), 4: range(8, 13), 7: range(0, 20, 2)})
-    assert chosen_tracks(journal, np.array([1, 2, 4, 7])) == [1, 4, 7]
-    assert chosen_tracks(journal, np.array([4, 7, 9])) == [4, 7]
+    first, fourth, seventh = list(range(20)), list(range(8, 13)), list(range(0, 20, 2))
+    assert frames_of(journal, only(1, 2, 4, 7)) == [first, fourth, seventh]
+    assert frames_of(journal, only(4, 7, 9)) == [fourth, seventh]
+
+
+def test_who_proved_to_be_somebody_lost_before_is_one_person(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, 20, {1: range(20), 2: range(6), 5: range(10, 20), 6: range(10, 12)})
+    frames = frames_of(journal, lambda ids: np.array([{1: 1, 2: 2, 5: 2, 6: 2}[k] for k in ids.tolist()]))
+    assert frames == [list(range(20)), [*range(6), *range(10, 20)]]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 4])
 def test_in_a_moment_everybody_counts(tmp_path: Path, frames: int) -> None:
     journal = journal_of(tmp_path, frames, {1: range(frames)})
-    assert chosen_tracks(journal, np.array([1])) == [1]
+    assert frames_of(journal, only(1)) == [list(range(frames))]
 
 
 def test_tracks_are_numbered_by_appearance_and_raw_without_smoothing(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, 20, {2: range(20), 5: range(4, 15)})
     model = load_body_model(num_betas=10, num_expression=20)
     clip = clip_of(journal, "a.mp4", 10.0)
-    first, second = finished_tracks(journal, clip, np.array([2, 5]), model, Finish(smooth=0.0))
+    first, second = finished_tracks(journal, clip, only(2, 5), model, Finish(smooth=0.0))
     assert (first.id, second.id) == (1, 2) and second.frames.tolist() == list(range(4, 15))
-    np.testing.assert_array_equal(second.people.transl, journal.track(5).people.transl)
-    (_, smoothed) = finished_tracks(journal, clip, np.array([2, 5]), model, Finish(smooth=0.5))
+    np.testing.assert_allclose(second.people.transl[:, 0], 0.01 * np.arange(4, 15), rtol=1e-6)
+    (_, smoothed) = finished_tracks(journal, clip, only(2, 5), model, Finish(smooth=0.5))
     assert (smoothed.people.betas == smoothed.people.betas[0]).all()  # one shape a track
 
 

@@ -42,7 +42,7 @@ def test_the_detector_looks_at_one_frame_in_three_and_people_are_followed_betwee
     assert sorted(networks.detected) == [0, 3, 6, 9]
     assert networks.known == [[False]] + [[True]] * 9
     assert journal.complete and journal.index().tolist() == [[k, 1] for k in range(10)]
-    x = journal.track(1).people.bbox_xyxy[:, 0]
+    x = journal.track(1, np.arange(10)).people.bbox_xyxy[:, 0]
     assert (np.diff(x) >= 0).all() and x[9] - x[0] == pytest.approx(18, abs=4)
 
 

@@ -161,7 +161,7 @@ class ClipWork:
         source = "default" if self.focal_px is None else "given"
         how = Finish(self.options.smooth, self.options.lock_feet)
         files = []
-        for track in finished_tracks(journal, clip, follower.tracker.confirmed, model, how):
+        for track in finished_tracks(journal, clip, follower.tracker.final, model, how):
             path = self.out / f"{self.given.stem}_{track.id}.npz"
             if "npz" in save:
                 write_track(path, clip, track, focal_source=source)

@@ -1,7 +1,7 @@
 """The last step of a clip: from what its journal holds to the tracks that are delivered, one at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from openexpose.predict.journal import Journal, PeopleFile
 from openexpose.predict.smoothing import lock_feet, smooth
 
 Array = np.ndarray
+Final = Callable[[Int[Array, "n"]], Int[Array, "n"]]
 
 SHORTEST_S = 0.4
 """Who is seen for less than this was nobody, most likely; of a clip that is hardly longer everybody counts."""
@@ -35,37 +36,38 @@ def clip_of(journal: Journal, name: str, fps: float) -> Clip:
     return Clip(name, journal.times_s(), fps)
 
 
-def chosen_tracks(journal: Journal, confirmed: Int[Array, "n"]) -> list[int]:
-    """Numbers of the people to keep, by appearance: certainly people, and seen for long enough.
+def chosen_tracks(journal: Journal, final: Final) -> list[Int[Array, "n"]]:
+    """Rows of the journal of each person to keep, by appearance: certainly people, and seen for long enough.
 
     Args:
         journal: of a clip that is done.
-        confirmed: numbers of those who were certainly people.
+        final: what the numbers in it have turned out to mean (:meth:`Tracker.final`).
     """
     times, index = journal.times_s(), journal.index()
     shortest_s = min(SHORTEST_S, 0.5 * float(times[-1] - times[0])) if len(times) else 0.0
+    meant = final(index[:, 1])
     chosen = []
-    for number in np.intersect1d(index[:, 1], confirmed).tolist():
-        frames = index[index[:, 1] == number, 0]
-        if times[frames[-1]] - times[frames[0]] >= shortest_s - _ROUNDING_S:
-            chosen.append(number)
+    for number in np.unique(meant[meant > 0]).tolist():
+        rows = np.flatnonzero(meant == number)
+        rows = rows[np.unique(index[rows, 0], return_index=True)[1]]
+        seen_s = times[index[rows[[0, -1]], 0]]
+        if seen_s[1] - seen_s[0] >= shortest_s - _ROUNDING_S:
+            chosen.append(rows)
     return chosen
 
 
-def finished_tracks(
-    journal: Journal, clip: Clip, confirmed: Int[Array, "n"], model: BodyModel, how: Finish
-) -> Iterator[Track]:
+def finished_tracks(journal: Journal, clip: Clip, final: Final, model: BodyModel, how: Finish) -> Iterator[Track]:
     """The tracks that are delivered, numbered from 1 by appearance; one at a time is held in memory.
 
     Args:
         journal: of a clip that is done.
         clip: the same clip.
-        confirmed: numbers of those who were certainly people.
-        model: their body model.
+        final: as of :func:`chosen_tracks`.
+        model: the people's body model.
         how: smoothing.
     """
-    for number, known in enumerate(chosen_tracks(journal, confirmed), 1):
-        track = smooth(replace(journal.track(known), id=number), clip, model, how.smooth)
+    for number, rows in enumerate(chosen_tracks(journal, final), 1):
+        track = smooth(journal.track(number, rows), clip, model, how.smooth)
         yield lock_feet(track, clip, model) if how.lock_feet else track
 
 

@@ -167,11 +167,9 @@ class Journal:
         """Frame and track of each row."""
         return np.fromfile(self.folder / "index.bin", "<i8", 2 * self.rows).reshape(-1, 2)
 
-    def track(self, number: int) -> Track:
-        """One person, read from the disk."""
-        index = self.index()
-        rows = np.flatnonzero(index[:, 1] == number)
-        return Track(number, index[rows, 0].astype(int), self._people.read(rows))
+    def track(self, number: int, rows: Int[Array, "n"]) -> Track:
+        """Some rows, read from the disk, as the track of one person with this number."""
+        return Track(number, self.index()[rows, 0].astype(int), self._people.read(rows))
 
     def _commit(self, state: dict[str, Array]) -> None:
         self.state = state
