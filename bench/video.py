@@ -1,13 +1,13 @@
 """How fast are clips predicted, stage by stage, and does the memory stay flat? 720p, 1, 3 and 6 people, `--fast`.
 
-    python bench/video.py [--people 1 3 6] [--frames 150] [--threads 2] [--overlay] [--default]
+    python bench/video.py [--people 1 3 6] [--frames 150] [--threads 2] [--overlay] [--default] [--clips FOLDER]
     python bench/video.py --memory --frames 10000 [--people 1]
 
-Makes its own clips, of the example photo: people that sway about on a grey ground, so that they are followed in the two
-frames of three in which the detector does not look. `--clip FILE` measures another one. Each clip gets a fresh process.
-Prints a table and then one JSON row: frames/s from the open file to the finished journal, milliseconds of each
-stage a frame (stages run at the same time: their sum is more than the frame's share of the clock), crops that each
-network looked at a person and frame, and the last step. --memory follows the resident memory over the clip.
+Makes its own clips: rendered people who stand side by side, whole, and gesture (needs the packages of `train`; kept in
+--clips for the next time). `--clip FILE` measures another one. Each clip gets a fresh process. Prints a table and then
+one JSON row: frames/s from the open file to the finished journal, milliseconds of each stage a frame (stages run at the
+same time: their sum is more than the frame's share of the clock), crops that each network looked at a person and
+frame, and the last step. --memory: a clip of 640 x 360 pixels, and the resident memory all along it.
 """
 
 import argparse
@@ -17,43 +17,77 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (1280, 720)
-GRID = {1: (1, 1), 3: (3, 1), 6: (3, 2)}
+SIZE, SMALL = (1280, 720), (640, 360)
+SCENES = {1: (3.2, 2), 3: (3.8, 1), 6: (5.2, 2)}
+"""By the number of people: how far they stand, metres; a seed with nothing like a person behind them."""
+APART_M = 1.2
+FPS, RENDERED = 30, 120
+"""Longer clips than ``RENDERED`` frames go to and fro."""
 
 
-def make_clip(path: Path, people: int, frames: int) -> None:
-    """A 720p clip at 30 frames/s of ``people`` copies of the example photo that sway about."""
+def make_clip(path: Path, people: int, frames: int, size: tuple[int, int]) -> None:
+    """A clip of people who stand side by side and gesture."""
     import av
-    import numpy as np
-    import PIL.Image
 
-    columns, rows = GRID[people]
-    width, height = SIZE
-    side = min(width // columns, height // rows) - 60
-    tile = PIL.Image.open(ROOT / "examples" / "astronaut.jpg").convert("RGB").resize((side, side))
+    from openexpose.synth.person import build_stage
+    from openexpose.synth.sequence_render import shoot
+
+    stage = build_stage()
+    film = _film(stage, people, min(frames, RENDERED), size)
+    rendered = [shoot(stage, film, k, k)[0] for k in range(min(frames, RENDERED))]
+    there_and_back = rendered + rendered[-2:0:-1]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"}
         for k in range(frames):
-            canvas = PIL.Image.new("RGB", SIZE, (90, 110, 120))
-            for p in range(people):
-                x = p % columns * width // columns + 30 + int(25 * np.sin(k / 12 + p))
-                y = p // columns * height // rows + 30 + int(25 * np.cos(k / 15 + 2 * p))
-                canvas.paste(tile, (x, y))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(canvas), format="rgb24")))
+            image = there_and_back[k % len(there_and_back)]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+
+
+def _film(stage: Any, people: int, frames: int, size: tuple[int, int]) -> Any:
+    """Cast, camera, place and motion of a clip."""
+    import numpy as np
+
+    from openexpose.synth.camera import Camera, look_from
+    from openexpose.synth.sequence_cast import sample_character
+    from openexpose.synth.sequence_motion import animate
+    from openexpose.synth.sequence_plan import Plan
+    from openexpose.synth.sequence_render import Film
+    from openexpose.synth.sequence_script import Part, yaw_to
+    from openexpose.synth.surroundings import sample_surroundings
+
+    depth, seed = SCENES[people]
+    rng = np.random.default_rng([people, seed])
+    eye, times = np.array([0.0, 1.4, 0.0]), np.arange(frames) / FPS
+    camera = Camera(look_from(eye, np.array([0.0, 0.9, -depth])), eye, 0.65 * size[0], *size)
+    cast, motions = [], []
+    for k in range(people):
+        x = (k - (people - 1) / 2) * APART_M
+        part = Part(x, -depth, yaw_to(x, -depth) + rng.normal(0, 0.3))
+        part.wait(times[-1] + 2)
+        cast.append(sample_character(rng, stage))
+        motions.append(animate(rng, stage, cast[-1], part.script(talks=True), times))
+    around = sample_surroundings(rng, stage, camera)
+    while around.name == "none":  # a room of chance has no floor
+        around = sample_surroundings(rng, stage, camera)
+    return Film(Plan(camera, (), ()), around, tuple(cast), tuple(motions), 1.0)
 
 
 class Measured:
     """What one process measures of a clip."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        import psutil
+
         from openexpose.predict.bundle import fast_bundle
         from openexpose.predict.pipeline import Predictor
 
+        self.process = psutil.Process()
         self.predictor = Predictor.load(None if options.default else fast_bundle(), threads=options.threads)
         self.seconds: dict[str, float] = {}
         self.looks: dict[str, int] = {}
@@ -128,16 +162,16 @@ class Measured:
             return report
 
     def seen(self, people: int) -> None:
-        """Count people, and look at the memory now and then."""
-        import psutil
-
+        """Count people, and look at the memory."""
+        if len(self.memory_mb) % 1000 == 999:
+            print(f"frame {len(self.memory_mb) + 1}: {self.memory_mb[-1]:.0f} MB", file=sys.stderr, flush=True)
         self.people += people
-        self.memory_mb.append(psutil.Process().memory_info().rss / 2**20)
+        self.memory_mb.append(self.process.memory_info().rss / 2**20)
 
     def report(self, frames: int, wall: float, processor: float) -> dict:
         """Rates and shares."""
         memory = self.memory_mb
-        marks = sorted({min(len(memory) - 1, k) for k in (30, *(len(memory) * n // 4 for n in (1, 2, 3)), len(memory))})
+        marks = sorted({min(len(memory) - 1, k) for k in (30, *(len(memory) * n // 10 for n in range(1, 11)))})
         return {
             "frames": frames,
             "people a frame": round(self.people / frames, 2),
@@ -167,24 +201,27 @@ def print_table(rows: dict[str, dict]) -> None:
 def main() -> None:
     """Make the clips, measure each in a fresh process, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, nargs="+", choices=sorted(GRID), default=None)
+    parser.add_argument("--people", type=int, nargs="+", choices=sorted(SCENES), default=None)
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--overlay", action="store_true")
     parser.add_argument("--default", action="store_true", help="the default bundle instead of the fast one")
     parser.add_argument("--memory", action="store_true", help="one person only, unless --people says otherwise")
     parser.add_argument("--clip", type=Path, default=None)
+    parser.add_argument("--clips", type=Path, default=None, help="folder where the rendered clips are kept")
     parser.add_argument("--worker", type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         print(json.dumps(Measured(options).run(options.worker, options.overlay)))
         return
+    size = SMALL if options.memory else SIZE
     rows: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for people in options.people or ([1] if options.memory else sorted(GRID)):
-            clip = options.clip or Path(folder) / f"{people}.mp4"
-            if options.clip is None:
-                make_clip(clip, people, options.frames)
+        for people in options.people or ([1] if options.memory else sorted(SCENES)):
+            clip = options.clip or (options.clips or Path(folder)) / f"{people}_{options.frames}_{size[1]}p.mp4"
+            if not clip.exists():
+                clip.parent.mkdir(parents=True, exist_ok=True)
+                make_clip(clip, people, options.frames, size)
             command = [sys.executable, __file__, "--worker", str(clip), "--threads", str(options.threads)]
             command += ["--overlay"] * options.overlay + ["--default"] * options.default
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -193,8 +230,8 @@ def main() -> None:
             if options.clip:
                 break
     print_table(rows)
-    bundle = "default" if options.default else "fast"
-    print(json.dumps({"bench": "video", "size": SIZE, "threads": options.threads, "bundle": bundle, **rows}))
+    about = {"threads": options.threads, "bundle": "default" if options.default else "fast"}
+    print(json.dumps({"bench": "video", **({} if options.clip else {"size": size}), **about, **rows}))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from tests.body.toy import random_pose, toy_model
 
 from openexpose.body.keypoints import FLIP, INDEX, JOINT_FLIP, PARENTS
-from openexpose.body.mesh import contour_row, joint_transforms, keypoints, posed_mesh
+from openexpose.body.mesh import contour_row, joint_transforms, keypoints, posed_keypoints, posed_mesh
 from openexpose.body.model import BodyModel, load_body_model
 from openexpose.errors import InputError
 from openexpose.geometry.rotation import mirror_rotation, rotvec_to_matrix
@@ -71,6 +71,16 @@ def test_keypoints_are_those_of_the_mesh(freebody: BodyModel) -> None:
     alone = keypoints(freebody, pose, betas, expression)
     assert alone.shape == (6, 144, 3) and alone.dtype == np.float32
     np.testing.assert_allclose(alone, posed_mesh(freebody, pose, betas, expression).joints, atol=1e-6)
+
+
+def test_posed_keypoints_come_with_the_rotations_of_the_joints(freebody: BodyModel) -> None:
+    rng = np.random.default_rng(3)
+    pose, (betas, expression) = random_pose(rng, 2), coefficients(freebody, rng, 2)
+    rotations, points = posed_keypoints(freebody, pose, betas, expression)
+    expected, joints = joint_transforms(freebody, pose, betas, expression)
+    np.testing.assert_allclose(rotations, expected, atol=1e-6)
+    np.testing.assert_allclose(points[:, :55], joints, atol=1e-5)
+    np.testing.assert_array_equal(points, keypoints(freebody, pose, betas, expression))
 
 
 def test_global_orientation_turns_everything_about_the_pelvis(freebody: BodyModel) -> None:

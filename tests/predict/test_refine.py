@@ -76,25 +76,27 @@ def error_px(model: BodyModel, placed: Located, shape: PartParameters, targets: 
 def slopes(model: BodyModel, held: tuple[int, ...], which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A block's analytic derivative, and central differences of its residuals over all unknowns."""
     placed, shape = people(1, 1)
-    target = replace(seen_of(model, placed, shape).of(0), keypoints=which)
-    body = module._Body(model, shape.betas[0], shape.expression[0], held)
-    rotations, joints, points = body.posed(placed.pose[0], placed.transl[0])
-    plane = project_perspective(points[which], CAMERA.focal_px, CAMERA.principal_px)
-    sigma, ones = np.full(len(which), 0.02), np.ones(len(which))
-    target = replace(target, points_px=plane, sigma=sigma, weight=0.7 * ones)
+    holds = np.isin(HELD_JOINTS, held)[None]
+    body = module._Bodies(model, shape.betas, shape.expression, holds)
+    rotations, points = body.posed(placed.pose, placed.transl)
+    joints = points[:, :55]
+    plane = project_perspective(points[:, which], CAMERA.focal_px, CAMERA.principal_px)
+    sigma, ones = np.full(len(which), 0.02), np.ones((1, len(which)))
+    target = replace(seen_of(model, placed, shape), keypoints=which, points_px=plane, sigma=sigma, weight=0.7 * ones)
 
     def block(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        moves = module._moves(points, joints, which, held)
-        return module._image_rows(points, moves, CAMERA, target)
+        moves = module._moves(points, joints, which, holds)
+        error, slope = module._image_rows(points, moves, CAMERA, target)
+        return error[0], slope[0]
 
     def residual(unknowns: np.ndarray) -> np.ndarray:
-        turns = unknowns[:-3].reshape(-1, 3)
-        pose = module._turned(placed.pose[0], rotations, turns, held)
-        return block(body.posed(pose, placed.transl[0] + unknowns[-3:])[2][which])[0]
+        turns = unknowns[:-3].reshape(1, -1, 3)
+        pose = module._turned(placed.pose, rotations, turns, holds)
+        return block(body.posed(pose, placed.transl + unknowns[-3:])[1][:, which])[0]
 
     size, step = 3 * len(FREE) + 3, 4e-3
     numeric = [(residual(row) - residual(-row)) / (2 * step) for row in step * np.eye(size)]
-    return block(points[which])[1], np.stack(numeric, -1)
+    return block(points[:, which])[1], np.stack(numeric, -1)
 
 
 @HOLDS
@@ -113,16 +115,17 @@ def test_points_on_the_skin_move_about_as_their_bones_do(model: BodyModel, held:
 
 def test_the_prior_is_linear_in_what_was_moved() -> None:
     rng = np.random.default_rng(0)
-    rotations = rotvec_to_matrix(rng.normal(size=(55, 3)))
-    start, moved = np.array([0.1, 0.2, 3.0]), rng.normal(0, 0.1, (len(FREE), 3))
-    shift = np.array([0.5, -0.5, 0.3])
+    rotations = rotvec_to_matrix(rng.normal(size=(2, 55, 3)))
+    start, moved = np.array([[0.1, 0.2, 3.0], [0.0, 0.3, 5.0]]), rng.normal(0, 0.1, (2, len(FREE), 3))
+    shift = np.array([[0.5, -0.5, 0.3], [0.1, 0.2, -0.4]])
     error, slope = module._prior_rows(rotations, moved, start + shift, start)
-    np.testing.assert_allclose(error, slope @ np.concatenate([moved.ravel(), shift]), atol=1e-12)
+    unknowns = np.concatenate([moved.reshape(2, -1), shift], 1)
+    np.testing.assert_allclose(error, (slope @ unknowns[..., None])[..., 0], atol=1e-12)
     knee = FREE.index(INDEX["left_knee"])
     about = {}
     for axis in range(3):
         moved = np.zeros_like(moved)
-        moved[knee] = rotations[INDEX["left_knee"]][:, axis]
+        moved[:, knee] = rotations[:, INDEX["left_knee"], :, axis]
         about[axis] = np.linalg.norm(module._prior_rows(rotations, moved, start, start)[0])
     assert about[1] > 5 * about[0] and about[2] > 5 * about[0], "a knee is stiff but about its own x axis"
 
@@ -180,6 +183,23 @@ def test_people_of_whom_nothing_new_was_seen_stay(model: BodyModel) -> None:
         np.testing.assert_array_equal(after.transl[k], start.transl[k])
     assert np.abs(after.pose[1] - start.pose[1]).max() > 0.01
     assert not np.may_share_memory(after.pose, start.pose)
+
+
+@pytest.mark.parametrize("held", [None, np.array([[True, True, False], [False] * 3, [False, False, True]])])
+def test_all_at_once_is_one_by_one(model: BodyModel, held: np.ndarray | None) -> None:
+    truth, shape = people()
+    noise = np.random.default_rng(4).normal(0, 3, (3, len(KEYPOINTS), 2))
+    targets = seen_of(model, truth, shape)
+    targets = replace(targets, points_px=targets.points_px + noise, weight=np.abs(noise[..., 0]).clip(0, 1))
+    start = turned(truth, 0.15)
+    together = refine(model, start, shape, CAMERA, targets, held)
+    for k in range(3):
+        row = np.array([k])
+        own = PartParameters(*(value if value is None else value[row] for value in vars(shape).values()))
+        lone = Located(start.pose[row], start.transl[row])
+        alone = refine(model, lone, own, CAMERA, targets[row], None if held is None else held[row])
+        np.testing.assert_allclose(together.pose[row], alone.pose, atol=1e-5)
+        np.testing.assert_allclose(together.transl[row], alone.transl, atol=1e-5)
 
 
 def test_people_are_independent(model: BodyModel) -> None:

@@ -90,11 +90,11 @@ def test_trust_is_visibility_times_presence(points: np.ndarray, targets: Targets
     np.testing.assert_allclose(targets.weight, seen.visibility[:, landmark] * seen.presence[:, None])
 
 
-def test_one_persons_targets_are_a_row(targets: Targets) -> None:
-    one = targets.of(1)
+def test_some_peoples_targets_are_rows(targets: Targets) -> None:
+    some = targets[np.array([1])]
     for name, value in vars(targets).items():
         shared = name in ("keypoints", "sigma")
-        np.testing.assert_array_equal(getattr(one, name), value if shared else value[1])
+        np.testing.assert_array_equal(getattr(some, name), value if shared else value[[1]])
 
 
 @PART

@@ -20,10 +20,12 @@ _LAST_DEGREE = 39
 
 @dataclass(frozen=True)
 class PosedMesh:
-    """Posed people: vertices [p, v, 3] and the 144 keypoints [p, 144, 3], metres, float32."""
+    """Posed people: vertices [p, v, 3] and the 144 keypoints [p, 144, 3], metres; rotations of the joints [p, 55, 3, 3]
+    in the body-model frame; float32."""
 
     vertices: Float[Array, "p v 3"]
     joints: Float[Array, "p 144 3"]
+    rotations: Float[Array, "p 55 3 3"]
 
 
 def joint_transforms(
@@ -58,14 +60,23 @@ def posed_mesh(
     row = contour_row(rotations[:, NECK])
     people = np.arange(len(pose))[:, None, None]
     contour = _on_triangles(vertices[people, model.contour_vertices[row]], model.contour_barycentric[row])
-    return PosedMesh(vertices, np.concatenate([joints, extra, inner, contour], 1))
+    return PosedMesh(vertices, np.concatenate([joints, extra, inner, contour], 1), rotations)
 
 
 def keypoints(
     model: BodyModel, pose: Float[Array, "p 55 3 3"], betas: Float[Array, "p b"], expression: Float[Array, "p e"]
 ) -> Float[Array, "p 144 3"]:
     """The 144 keypoints alone, from the few vertices they lie on. Arguments and errors as :func:`joint_transforms`."""
-    return posed_mesh(model.keypoint_model, pose, betas, expression).joints
+    return posed_keypoints(model, pose, betas, expression)[1]
+
+
+def posed_keypoints(
+    model: BodyModel, pose: Float[Array, "p 55 3 3"], betas: Float[Array, "p b"], expression: Float[Array, "p e"]
+) -> tuple[Float[Array, "p 55 3 3"], Float[Array, "p 144 3"]]:
+    """Rotations of the joints and the 144 keypoints, of which the first 55 are the joints: :func:`joint_transforms` and
+    :func:`keypoints` in one."""
+    posed = posed_mesh(model.keypoint_model, pose, betas, expression)
+    return posed.rotations, posed.joints
 
 
 def rest_joints(

@@ -248,9 +248,12 @@ def _nearest_landmarks() -> tuple[tuple[int, ...], ...]:
     return tuple(known.get(k, (0,)) for k in range(len(KEYPOINT_NAMES)))
 
 
-_SEEN_BY = _nearest_landmarks()
+_SEEN_BY: Float[Array, "39 144"] = np.stack(
+    [np.bincount(near, minlength=39) / len(near) for near in _nearest_landmarks()], 1
+).astype(np.float32)
+"""What each landmark counts for each keypoint."""
 
 
 def joint_visibility(visibility: Float[Array, "n 39"]) -> Float[Array, "n 144"]:
     """Visibility of the named joints from that of the pose trunk's landmarks (the mean where several are near)."""
-    return np.stack([visibility[:, list(near)].mean(1) for near in _SEEN_BY], 1)
+    return visibility @ _SEEN_BY

@@ -38,14 +38,9 @@ class Targets:
     size_px: Float[Array, "p"]
     """Extent of each person in the picture, pixels: the unit of ``sigma``."""
 
-    def of(self, person: int) -> "Targets":
-        """The targets of one person, without the axis of people."""
-        return replace(
-            self,
-            points_px=self.points_px[person],
-            weight=self.weight[person],
-            size_px=self.size_px[person],
-        )
+    def __getitem__(self, rows: Array) -> "Targets":
+        """The targets of the people ``rows``."""
+        return replace(self, points_px=self.points_px[rows], weight=self.weight[rows], size_px=self.size_px[rows])
 
 
 def pose_targets(crop: Crop, seen: Seen) -> Targets:
