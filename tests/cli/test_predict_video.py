@@ -20,6 +20,7 @@ from openexpose.cli.main import main
 from openexpose.cli.predict import Predict
 from openexpose.formats.native import read_npz
 from openexpose.formats.tracks import read_motion
+from openexpose.viewer import html
 
 av = pytest.importorskip("av", reason="the extra 'video' is not installed")
 
@@ -241,6 +242,9 @@ def test_one_bad_clip_among_several(stand_in, clip: Path, tmp_path: Path, capsys
         (["--detect-every", "0"], "--detect-every 0; expected 1 or more"),
         (["--frames"], "--frames with the video"),
         (["--fps", "0"], "--fps 0.0"),
+        (["--fps", "nan"], "--fps nan"),
+        (["--fps", "25"], "--fps 25.0 without --frames"),
+        (["--smooth", "nan"], "--smooth nan"),
     ],
 )
 def test_what_a_clip_has_not(stand_in, clip: Path, tmp_path: Path, capsys, words: list[str], told: str) -> None:
@@ -252,7 +256,83 @@ def test_results_of_two_inputs_never_meet(stand_in, clip: Path, tmp_path: Path, 
     photo = frames_in(tmp_path / "photos", [True], "Walk.png") / "Walk.png"
     assert predict(tmp_path / "out", clip, photo) == 2
     assert "two inputs called 'walk'" in capsys.readouterr().err
+    (tmp_path / "photos" / "Walk.png").rename(tmp_path / "photos" / "Walk_2.png")
+    assert predict(tmp_path / "out", clip, tmp_path / "photos" / "Walk_2.png") == 2
+    assert "a picture called 'Walk_2' beside walk.mkv, whose people are written as that" in capsys.readouterr().err
     shutil.copy(clip, tmp_path / "walk_overlay.mp4")
     shutil.copy(clip, tmp_path / "walk.mkv")
     assert predict(tmp_path, tmp_path / "walk.mkv", tmp_path / "walk_overlay.mp4") == 2
     assert "an input 'walk_overlay.mp4' that the result of 'walk' would replace" in capsys.readouterr().err
+
+
+def test_a_pattern_names_videos_too(stand_in, clip: Path, tmp_path: Path) -> None:
+    for name in ("b.mkv", "a.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    found = find_inputs(Predict(paths=(tmp_path / "*.m*",)))
+    assert [given.stem for given in found.clips] == ["a", "b"] and not found.photos
+
+
+def test_what_is_not_installed_is_told_before_any_work(stand_in, tmp_path: Path, monkeypatch, capsys) -> None:
+    frames_in(tmp_path / "walk", [True] * 3)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert predict(tmp_path / "out", "--frames", tmp_path / "walk") == 2
+    assert "pip install 'openexpose[video]'" in capsys.readouterr().err and not stand_in.known
+    assert predict(tmp_path / "out", "--frames", tmp_path / "walk", "--save", "npz") == 0
+
+
+def test_a_second_run_leaves_the_first_one_alone(stand_in, tmp_path: Path, monkeypatch, capsys) -> None:
+    frames_in(tmp_path / "walk", [True] * 6)
+    words = (tmp_path / "out", "--frames", tmp_path / "walk", "--save", "npz")
+    follow, seconds = stand_in.follow, []
+
+    def busy(pixels, *arguments, **options):
+        if pixels[0, 0, 0] == 3 and not seconds:
+            seconds.append(None)
+            seconds[0] = predict(*words, "--detect-every", "2")
+        return follow(pixels, *arguments, **options)
+
+    monkeypatch.setattr(stand_in, "follow", busy)
+    assert predict(*words) == 0 and seconds == [2]
+    assert "is being written by another openexpose" in capsys.readouterr().err
+    assert len(stand_in.known) == 6 and sorted(content(tmp_path / "out")) == ["walk_1.npz"]
+
+
+def test_what_a_killed_overlay_left_is_removed(stand_in, tmp_path: Path) -> None:
+    frames_in(tmp_path / "walk", [True] * 3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".walk_overlay.mp4.77.part").touch()
+    (tmp_path / "out" / ".walk_overlay.mp4").touch()
+    assert predict(tmp_path / "out", "--frames", tmp_path / "walk", "--save", "overlay") == 0
+    assert sorted(content(tmp_path / "out")) == [".walk_overlay.mp4", "walk_overlay.mp4"]
+
+
+def test_names_that_look_like_patterns(stand_in, tmp_path: Path) -> None:
+    """Tracks of an earlier run are found by name."""
+    frames_in(tmp_path / "a[1]**b", [True] * 3)
+    words = (tmp_path / "out", "--frames", tmp_path / "a[1]**b", "--save", "npz", "overlay")
+    assert predict(*words) == 0
+    shutil.copy(tmp_path / "out" / "a[1]**b_1.npz", tmp_path / "out" / "a[1]**b_2.npz")
+    assert predict(*words) == 0
+    assert sorted(content(tmp_path / "out")) == ["a[1]**b_1.npz", "a[1]**b_overlay.mp4"]
+
+
+def test_a_damaged_frame_is_told_and_stops_nothing(stand_in, tmp_path: Path, capsys) -> None:
+    frames_in(tmp_path / "walk", [True] * 6)
+    (tmp_path / "walk" / "f3.png").write_bytes(b"nothing")
+    assert predict(tmp_path / "out", "--frames", tmp_path / "walk", "--save", "json") == 0
+    told = "has a damaged picture f3.png: the picture before stands in"
+    assert f"walk: {told}" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "walk.json").read_text())["clip"]["warning"] == f"walk {told}"
+
+
+@pytest.mark.parametrize("longest_s", [0.1, 10.0])
+def test_the_page_of_a_long_clip_goes_without_the_video(
+    stand_in, tmp_path: Path, monkeypatch, capsys, longest_s
+) -> None:
+    frames_in(tmp_path / "walk", [True] * 6)
+    pages: dict[str, object] = {}
+    monkeypatch.setattr(html, "write_html", lambda path, motion, model, media: pages.update({path.name: media}))
+    monkeypatch.setattr(predicting_video, "LONGEST_SHOWN_S", longest_s)
+    assert predict(tmp_path / "out", "--frames", tmp_path / "walk", "--save", "html") == 0
+    told = capsys.readouterr().err
+    assert ("the page shows the people without the video" in told) == (pages["walk.html"] is None) == (longest_s < 1)

@@ -70,3 +70,28 @@ def test_nothing_to_open_is_refused(tmp_path: Path) -> None:
         open_frames([], "none")
     with pytest.raises(InputError, match="frame rate"):
         open_frames(find_frames(folder_of(tmp_path / "walk", ["1.png"])), "walk", 0.0)
+
+
+def test_the_picture_before_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
+    """Wherever reading begins; numbers and times stay."""
+    folder = folder_of(tmp_path / "walk", [f"{k}.jpg" for k in range(6)])
+    for k in (2, 3):
+        (folder / f"{k}.jpg").write_bytes((folder / f"{k}.jpg").read_bytes()[:300])
+    source = open_frames(find_frames(folder), "walk")
+    for start in range(6):
+        frames = list(source.frames(start))
+        assert [frame.index for frame in frames] == list(range(start, 6))
+        assert [number_of(frame.pixels) for frame in frames] == [0, 1, 1, 1, 4, 5][start:]
+    assert source.warning is None  # of what was read last
+    list(source.frames(3))
+    assert source.warning == "walk has a damaged picture 3.jpg: the picture before stands in"
+    list(source.frames())
+    assert source.warning == "walk has 2 damaged pictures, the first one 2.jpg: the picture before stands in"
+
+
+def test_a_picture_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "walk", ["1.png", "2.png"])
+    source = open_frames(find_frames(folder), "walk")
+    (folder / "2.png").unlink()
+    with pytest.raises(InputError, match=r"2\.png does not exist"):
+        list(source.frames())

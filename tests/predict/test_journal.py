@@ -110,3 +110,15 @@ def test_discarding_what_is_not_there_is_fine(tmp_path: Path) -> None:
     discard(tmp_path / "j")
     discard(tmp_path / "j")
     assert not (tmp_path / "j").exists()
+
+
+def test_one_program_at_a_time(tmp_path: Path) -> None:
+    """Whatever it is about to predict: it does not throw away what another one is writing."""
+    journal = filled(tmp_path / "j", 3)
+    for about in (ABOUT, {"clip": "another"}):
+        with pytest.raises(InputError, match="is being written by another openexpose; expected one run at a time"):
+            Journal.open(tmp_path / "j", about, some_people(0))
+    journal.close()
+    again, reason = Journal.open(tmp_path / "j", ABOUT, some_people(0))
+    assert (again.frames, reason) == (3, "")
+    again.close()

@@ -1,6 +1,7 @@
 """What ``openexpose predict`` is given: which paths are photos, and which are clips."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 from openexpose.cli.predict import Predict
 from openexpose.errors import InputError
 from openexpose.image.frames import VideoSource, find_frames, open_frames
-from openexpose.image.read import find_images, real_path
-from openexpose.image.video import is_video, open_video
+from openexpose.image.read import IMAGE_SUFFIXES, find_images, real_path
+from openexpose.image.video import VIDEO_SUFFIXES, is_video, open_video
 
 _DIGEST_BYTES = 1 << 20
+_USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def find_inputs(options: Predict) -> Inputs:
     """
     paths = options.paths
     if options.frames:
-        inputs = Inputs([], _frame_clips(paths, options.fps))
+        inputs = Inputs([], _frame_clips(paths, _USUAL_FPS if options.fps is None else options.fps))
     else:
-        videos = [path for path in dict.fromkeys(paths) if is_video(path)]
-        others = [picture for path in paths if path not in videos for picture in _matching(path)]
+        named = list(dict.fromkeys(file for path in paths for file in _matching(path)))
+        videos = [path for path in named if is_video(path)]
+        others = [path for path in named if path not in videos]
         photos = find_images(others) if others or not videos else []
         inputs = Inputs(photos, [_video(path) for path in videos])
     if not inputs.photos and not inputs.clips:
@@ -91,8 +94,10 @@ def check_video_options(options: Predict) -> None:
         raise InputError(f"--smooth {options.smooth}", "a number from 0 to 1")
     if options.detect_every < 1:
         raise InputError(f"--detect-every {options.detect_every}", "1 or more")
-    if not 0.1 <= options.fps <= 1000.0:
-        raise InputError(f"--fps {options.fps}", "frames a second, up to 1000")
+    if options.fps is not None and not 0.1 <= options.fps <= 1000.0:
+        raise InputError(f"--fps {options.fps}", "frames a second, from 0.1 to 1000")
+    if options.fps is not None and not options.frames:
+        raise InputError(f"--fps {options.fps} without --frames", "pictures as frames: a video has its own times")
 
 
 def check_clip_outputs(out: Path, inputs: Inputs) -> None:
@@ -109,9 +114,9 @@ def check_clip_outputs(out: Path, inputs: Inputs) -> None:
 
 
 def _matching(path: Path) -> list[Path]:
-    """The path, or the pictures that it names as a pattern."""
+    """The path, or the pictures and videos that it names as a pattern."""
     is_pattern = any(sign in str(path) for sign in "*?[")
-    return find_frames(path) if is_pattern and not path.exists() else [path]
+    return find_frames(path, IMAGE_SUFFIXES + VIDEO_SUFFIXES) if is_pattern and not path.exists() else [path]
 
 
 def _video(path: Path) -> ClipInput:
@@ -151,3 +156,11 @@ def _check_stems(inputs: Inputs) -> None:
                 "Rename one or predict them into different folders.",
             )
         known[clip.stem.casefold()] = name
+    for clip in inputs.clips:  # whose people are called STEM_1, STEM_2 ...
+        for photo in inputs.photos:
+            if re.fullmatch(re.escape(clip.stem) + r"_[1-9]\d*", photo.stem, re.IGNORECASE):
+                raise InputError(
+                    f"a picture called '{photo.stem}' beside {clip.files[0].name}, whose people are written as that",
+                    "different names, because results are named after the input",
+                    "Rename one or predict them into different folders.",
+                )

@@ -166,10 +166,15 @@ class TkWindow:
                 failed.append(error)
             self.closed = True
 
+        def stopped(_: type, error: BaseException, __: object) -> None:  # tkinter would print it, and go on
+            failed.append(error)
+            self._root.quit()
+
+        self._root.report_callback_exception = stopped
         thread = threading.Thread(target=worker, name="predict", daemon=True)
         thread.start()
         try:
-            self._poll()
+            self._root.after(0, self._poll)  # not at once: a loop that has not begun cannot be ended
             self._root.mainloop()
         finally:
             self.closed = True

@@ -44,15 +44,15 @@ class Predict:
     paths: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO|VIDEO ...", help_behavior_hint="")
     ] = ()
-    """Photos, videos, folders of photos, or patterns such as 'frames/*.jpg'."""
+    """Photos, videos, folders of photos, or patterns such as 'frames/*.jpg' or 'clips/*.mp4'."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(required but for --camera)")] = (
         None
     )
     """Folder for the results; made if it is not there."""
     frames: bool = False
     """The photos of each folder or pattern are the frames of one video, in the order of the numbers in their names."""
-    fps: float = 30.0
-    """Frames a second of --frames."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="RATE", help_behavior_hint="")] = None
+    """Frames a second of --frames. Default: 30."""
     camera: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Instead of files: the webcam with this number (0 is the first one), live in a window; q ends it. With --out, the
     people are written as those of a video."""

@@ -1,5 +1,6 @@
 """The work behind ``openexpose predict clip.mp4``: clip after clip, each through its journal to its files."""
 
+import glob
 import sys
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,18 @@ from tqdm import tqdm
 
 from openexpose import __version__
 from openexpose.body.model import BodyModel
+from openexpose.cli.extras import need
 from openexpose.cli.inputs import ClipInput
 from openexpose.cli.predict import Predict, Saved
+from openexpose.cli.progress import Progress
 from openexpose.errors import InputError
 from openexpose.formats.clip import TrackFile, write_clip
 from openexpose.formats.export import export
 from openexpose.formats.tracks import write_track
 from openexpose.geometry.camera import focal_from_fov
+from openexpose.image.decoding import load_av
 from openexpose.image.frames import VideoSource
-from openexpose.motion import Motion
+from openexpose.motion import Clip, Motion
 from openexpose.predict.finish import Finish, FinishedPeople, clip_of, finished_tracks
 from openexpose.predict.journal import Journal, discard
 from openexpose.predict.overlay_video import write_overlay
@@ -29,13 +33,15 @@ from openexpose.predict.video import Follower, VideoConfig, example_of, predict_
 if TYPE_CHECKING:
     from openexpose.viewer.media import Media
 
+LONGEST_SHOWN_S = 600.0
+"""A page holds the video of clips that are not longer: 3 to 9 MB a minute, all of it in the browser's memory."""
+
 
 def predict_clips(clips: Sequence[ClipInput], options: Predict, predictor: Predictor, alone: bool) -> int:
     """Predict all clips; returns how many failed. The error of one that is ``alone`` is raised."""
     failed = people = frames = 0
     for given in clips:
         try:
-            check_clip_options(options)
             count, length = ClipWork(given, given.open(), options, predictor).predict()
         except InputError as error:
             if alone:
@@ -60,6 +66,22 @@ def check_clip_options(options: Predict) -> None:
         raise InputError("--boxes with a video", "no --boxes: people are detected and followed")
     if options.part != "whole":
         raise InputError(f"--part {options.part} with a video", "whole people")
+
+
+def check_libraries(save: Sequence[Saved] | None, clips: bool) -> None:
+    """See before any work that what the files need is installed.
+
+    Args:
+        save: what to write, as the user says.
+        clips: whether there are videos.
+
+    Raises:
+        InputError: it is not.
+    """
+    if clips and (save is None or {"overlay", "html"} & set(save)):
+        load_av()
+    if save and "usd" in save:
+        need("usd", "pxr")
 
 
 @dataclass
@@ -114,10 +136,14 @@ class ClipWork:
                 self._say(f"begins anew ({reason})")
             elif journal.frames and not journal.complete:
                 self._say(f"goes on with frame {journal.frames}")
-            self._follow(journal, follower)
-            if journal.note:
-                self._say(journal.note)
-            count = self.finish(journal, follower)
+            try:
+                self._follow(journal, follower)
+                if journal.note:
+                    self._say(journal.note)
+                count = self.finish(journal, follower)
+            except KeyboardInterrupt:
+                self._say(f"{counted(journal.frames, 'frame', 'frames')} done; the same command goes on from there")
+                raise
         return count, journal.frames
 
     def finish(self, journal: Journal, follower: Follower) -> int:
@@ -136,22 +162,8 @@ class ClipWork:
         follower.restore(journal.state)
         if journal.complete:
             return
-        total = self.source.frame_count_estimate
-        bar = tqdm(
-            total=total, initial=journal.frames, unit="frame", file=sys.stderr, disable=not sys.stderr.isatty(),
-            desc=self.source.name,
-        )  # fmt: skip
-
-        def seen(people: int) -> None:
-            bar.set_postfix(people=people, refresh=False)
-            bar.update()
-
-        try:
-            with bar:
-                predict_clip(self.source, journal, follower, seen)
-        except KeyboardInterrupt:
-            self._say(f"{counted(journal.frames, 'frame', 'frames')} done; the same command goes on from there")
-            raise
+        with Progress(self.source.name, self.source.frame_count_estimate, journal.frames) as progress:
+            predict_clip(self.source, journal, follower, progress.step)
 
     def _write(self, journal: Journal, follower: Follower, finished: FinishedPeople) -> int:
         """Write all files; returns the number of people."""
@@ -170,18 +182,36 @@ class ClipWork:
         if "npz" in save:
             _remove_stale(self.out, self.given.stem, len(files), clip.name)
         if "overlay" in save:
-            path = self.out / f"{self.given.stem}_overlay.mp4"
-            warning = write_overlay(path, self.source, finished, self.predictor, self.given.sound)
-            if warning:
-                self._say(warning)
+            self._draw(finished, len(clip.times_s))
         names = export_names(save, ("json", "npz", "overlay"))
         if names:
-            write_exports(self.out, self.given.stem, names, finished.motion(clip), model, lambda: _preview(self.source))
+            write_exports(self.out, self.given.stem, names, finished.motion(clip), model, lambda: self._media(clip))
         if "json" in save:
             write_clip(self.out / f"{self.given.stem}.json", clip, journal.example, files, source, journal.note)
         if not files:
             self._say("no people")
         return len(files)
+
+    def _draw(self, finished: FinishedPeople, count: int) -> None:
+        """Write the overlay, with a bar."""
+        path = self.out / f"{self.given.stem}_overlay.mp4"
+        for left in self.out.glob(f".{glob.escape(path.name)}.*.part"):  # of a run that was killed
+            left.unlink(missing_ok=True)
+        with Progress(f"{self.source.name}, overlay", count) as progress:
+            warning = write_overlay(path, self.source, finished, self.predictor, self.given.sound, progress.step)
+        if warning:
+            self._say(warning)
+
+    def _media(self, clip: Clip) -> "Media | None":
+        """The clip as a page shows it; None: it would be more than a browser can hold."""
+        from openexpose.image.video_writer import preview
+        from openexpose.viewer.media import Media
+
+        if clip.times_s[-1] > LONGEST_SHOWN_S:
+            longest = f"{LONGEST_SHOWN_S / 60:g} minutes"
+            self._say(f"lasts longer than {longest}: the page shows the people without the video")
+            return None
+        return Media("video", preview(self.source.frames(), self.source.image_size, self.source.fps), "video/mp4")
 
     def _about(self, digest: str) -> dict[str, object]:
         """What the journal's content depends on."""
@@ -211,7 +241,7 @@ def write_exports(
     names: Sequence[Saved],
     motion: Motion,
     model: BodyModel,
-    media: Callable[[], "Media"] | None = None,
+    media: Callable[[], "Media | None"] | None = None,
 ) -> None:
     """Write people in the formats of other tools, and as a page.
 
@@ -236,17 +266,9 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def _preview(source: VideoSource) -> "Media":
-    """The clip as a page shows it."""
-    from openexpose.image.video_writer import preview
-    from openexpose.viewer.media import Media
-
-    return Media("video", preview(source.frames(), source.image_size, source.fps), "video/mp4")
-
-
 def _remove_stale(out: Path, stem: str, count: int, clip_name: str) -> None:
     """Remove tracks of the same clip from an earlier run that had more of them."""
-    for path in out.glob(f"{stem}_*.npz"):
+    for path in out.glob(f"{glob.escape(stem)}_*.npz"):
         number = path.stem.removeprefix(f"{stem}_")
         if not number.isdecimal() or int(number) <= count:
             continue

@@ -18,7 +18,14 @@ from openexpose.body.part import part_surface
 from openexpose.cli.choice import chosen_bundle
 from openexpose.cli.inputs import check_clip_outputs, check_video_options, find_inputs
 from openexpose.cli.predict import Output, Predict, Saved
-from openexpose.cli.predicting_video import counted, export_names, predict_clips, write_exports
+from openexpose.cli.predicting_video import (
+    check_clip_options,
+    check_libraries,
+    counted,
+    export_names,
+    predict_clips,
+    write_exports,
+)
 from openexpose.errors import InputError
 from openexpose.formats.atomic import write_whole
 from openexpose.formats.glb import write_glb
@@ -53,6 +60,9 @@ def predict(options: Predict) -> int:
     bundle = chosen_bundle(options.bundle, options.fast)
     inputs = find_inputs(options)
     boxes = None if options.boxes is None else read_boxes(options.boxes)
+    if inputs.clips:
+        check_clip_options(options)
+    check_libraries(options.save, bool(inputs.clips))
     out = given_out(options)
     check_outputs(out, photo_outputs(options.save), inputs.photos)
     check_clip_outputs(out, inputs)

@@ -51,7 +51,7 @@ class VideoSource(ABC):
                 the same number and time as when all are read.
 
         Raises:
-            InputError: a file can no longer be read, or a picture of a folder is damaged or of another size.
+            InputError: a file can no longer be read, or a picture of a folder is gone or of another size.
         """
 
 
@@ -74,10 +74,14 @@ def open_frames(paths: Sequence[Path], name: str, fps: float = 30.0) -> VideoSou
     return _Pictures(name, fps, (first.width, first.height), len(paths), False, tuple(map(Path, paths)))
 
 
-def find_frames(path_or_glob: str | Path) -> list[Path]:
+def find_frames(path_or_glob: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """The pictures of a folder, or those that a pattern like ``frames/*.jpg`` names, ``frame2`` before ``frame10``.
 
     Hidden files are left out, and whatever is no picture by its name. A file named directly comes alone.
+
+    Args:
+        path_or_glob: the folder, pattern or file.
+        suffixes: what files that are looked for end in.
 
     Raises:
         InputError: there are none.
@@ -85,7 +89,7 @@ def find_frames(path_or_glob: str | Path) -> list[Path]:
     path = Path(path_or_glob)
     try:
         if path.is_dir():
-            found = [p for p in path.iterdir() if _is_picture(p)]
+            found = [p for p in path.iterdir() if _is_wanted(p, suffixes)]
             where = f"the folder {path} holds no pictures"
         elif path.exists():
             return [path]
@@ -94,18 +98,18 @@ def find_frames(path_or_glob: str | Path) -> list[Path]:
             root, pattern = (
                 (path.parent, path.name) if beside else (Path(path.anchor), str(path.relative_to(path.anchor)))
             )
-            found = [p for p in root.glob(pattern) if _is_picture(p)]
-            where = f"no pictures match '{path_or_glob}'"
+            found = [p for p in root.glob(pattern) if _is_wanted(p, suffixes)]
+            where = f"no {'pictures' if suffixes == IMAGE_SUFFIXES else 'files'} match '{path_or_glob}'"
     except (OSError, ValueError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"'{str(path)[:200]}' cannot be read ({reason})", "a folder of pictures") from None
     if not found:
-        raise InputError(where, f"files ending in {', '.join(IMAGE_SUFFIXES)}", "Check the path.")
+        raise InputError(where, f"files ending in {', '.join(suffixes)}", "Check the path.")
     return sorted(found, key=_natural)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "." and path.is_file()
+def _is_wanted(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
@@ -116,18 +120,46 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
 
 @dataclass
 class _Pictures(VideoSource):
-    """A folder of frames."""
+    """A folder of frames. For a damaged picture the one before it stands in, so that numbers and times stay."""
 
     paths: tuple[Path, ...] = ()
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
+        self.warning = None
+        damaged, last = [], None
         for index in range(start, len(self.paths)):
-            image = read_image(self.paths[index])
-            size = (image.width, image.height)
-            if size != self.image_size:
-                raise InputError(
-                    f"{image.path} is {size[0]} x {size[1]} pixels",
-                    f"{self.image_size[0]} x {self.image_size[1]}, as the first frame of '{self.name}' is",
-                    "Frames of one clip have one size.",
-                )
-            yield Frame(index, index / self.fps, image.pixels)
+            pixels = self._read(index)
+            if pixels is None:
+                damaged.append(self.paths[index].name)
+                pixels = self._last_before(index) if last is None else last
+            last = pixels
+            yield Frame(index, index / self.fps, pixels)
+        if damaged:
+            many = "a damaged picture" if len(damaged) == 1 else f"{len(damaged)} damaged pictures, the first one"
+            self.warning = f"{self.name} has {many} {damaged[0]}: the picture before stands in"
+
+    def _read(self, index: int) -> UInt8[np.ndarray, "height width 3"] | None:
+        """One picture; None: it is there, but damaged. The first one must not be."""
+        path = self.paths[index]
+        try:
+            image = read_image(path)
+        except InputError:
+            if index and path.is_file():
+                return None
+            raise
+        size = (image.width, image.height)
+        if size != self.image_size:
+            raise InputError(
+                f"{image.path} is {size[0]} x {size[1]} pixels",
+                f"{self.image_size[0]} x {self.image_size[1]}, as the first frame of '{self.name}' is",
+                "Frames of one clip have one size.",
+            )
+        return image.pixels
+
+    def _last_before(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The last picture before one that can be read."""
+        pixels = None
+        while pixels is None:
+            index -= 1
+            pixels = self._read(index)
+        return pixels

@@ -5,6 +5,7 @@
     index.bin    frame and track of each person seen, two int64 a row
     people.bin   the person, a fixed number of bytes a row
     state.npz    how much of these files counts, and what the next frame depends on; replaced as a whole
+    lock         held by the program that writes the others
 
 Rows are only added. Whatever lies behind what the state tells of was being written when the program ended, and is cut
 off. Nothing of the clip is held in memory.
@@ -24,6 +25,7 @@ from jaxtyping import Float, Int
 
 from openexpose.errors import InputError
 from openexpose.formats.atomic import write_whole
+from openexpose.formats.lock import hold
 from openexpose.motion import Track
 from openexpose.people import People
 
@@ -31,6 +33,7 @@ Array = np.ndarray
 
 _FILES = {"times": 8, "index": 16}
 _COUNTS = ("frames", "rows")
+_LOCK = "lock"
 
 
 def row_type(example: People) -> np.dtype:
@@ -85,8 +88,8 @@ class Journal:
         note: what there is to say about the clip as a whole, known when it is complete.
     """
 
-    def __init__(self, folder: Path, example: People, state: dict[str, Array]) -> None:
-        self.folder, self.example = folder, example[:0]
+    def __init__(self, folder: Path, example: People, state: dict[str, Array], lock: BinaryIO) -> None:
+        self.folder, self.example, self._lock = folder, example[:0], lock
         self.frames, self.rows = (int(state.pop(f"journal.{name}", 0)) for name in _COUNTS)
         self.complete = bool(state.pop("journal.complete", False))
         self.note = str(state.pop("journal.note", ""))
@@ -108,19 +111,19 @@ class Journal:
             The journal, and why it begins anew although there was one (empty: it does not).
 
         Raises:
-            InputError: the folder cannot be written to.
+            InputError: the folder cannot be written to, or another program works at it.
         """
         head = json.dumps(dict(about), sort_keys=True, indent=1)
-        state, reason = _readable(folder, head, example)
-        if state is None:
-            discard(folder)
-            try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                got = f"{folder} cannot be made ({error.strerror})"
-                raise InputError(got, "a folder that can be written to") from None
-            write_whole(folder / "head.json", head.encode())
-        return cls(folder, example, state or {}), reason
+        lock = _held(folder)
+        try:
+            state, reason = _readable(folder, head, example)
+            if state is None:
+                _clear(folder)
+                write_whole(folder / "head.json", head.encode())
+            return cls(folder, example, state or {}, lock), reason
+        except BaseException:
+            lock.close()
+            raise
 
     def __enter__(self) -> "Journal":
         return self
@@ -129,8 +132,8 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close its files."""
-        for file in self._files.values():
+        """Close its files; another program may go on with it."""
+        for file in (*self._files.values(), self._lock):
             with contextlib.suppress(OSError):
                 file.close()
         self._people.close()
@@ -183,6 +186,28 @@ class Journal:
 def discard(folder: Path) -> None:
     """Remove a journal, if there is one."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _held(folder: Path) -> BinaryIO:
+    """The lock of a journal's folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = hold(folder / _LOCK)
+    except OSError as error:
+        got = f"{folder} cannot be made ({error.strerror})"
+        raise InputError(got, "a folder that can be written to") from None
+    if lock is None:
+        got = f"{folder} is being written by another openexpose"
+        raise InputError(got, "one run at a time", "Wait until it has ended, or choose another --out.")
+    return lock
+
+
+def _clear(folder: Path) -> None:
+    """Remove a journal, but not its lock."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _readable(folder: Path, head: str, example: People) -> tuple[dict[str, Array] | None, str]:

@@ -1,6 +1,8 @@
 """The video with the people drawn over it: a second pass through the clip. Colours stay with the people."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,7 +21,12 @@ _AHEAD = 3
 
 
 def write_overlay(
-    path: Path, source: VideoSource, finished: FinishedPeople, predictor: Predictor, sound: Path | None
+    path: Path,
+    source: VideoSource,
+    finished: FinishedPeople,
+    predictor: Predictor,
+    sound: Path | None,
+    written: Callable[[], Any] = lambda: None,
 ) -> str | None:
     """Write the clip with its people drawn over it.
 
@@ -31,6 +38,7 @@ def write_overlay(
         finished: its people.
         predictor: makes meshes.
         sound: the file whose sound is copied; None: silent.
+        written: called after each frame.
 
     Returns:
         What could not be kept, or None.
@@ -51,6 +59,7 @@ def write_overlay(
     ):
         for frame in pictures:
             writer.write(frame.pixels, frame.time_s)
+            written()
     return writer.warning
 
 
