@@ -70,6 +70,14 @@ def test_a_folder_is_exported_clip_by_clip(results: Path, tmp_path: Path, capsys
     assert len((out / "walk_joints.csv").read_text().splitlines()) == 1 + 8, "joints keep the clip's frames"
 
 
+def test_of_a_photo_without_people_just_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_npz(tmp_path / "empty.npz", somebody(0), image_name="empty.jpg", focal_source="exif")
+    assert main(["export", str(tmp_path), "--to", "amass", "glb", "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr()
+    assert told.err == "openexpose: empty: no people\n" and told.out.startswith("1 exported, 1 file: ")
+    assert files(tmp_path / "out") == ["empty.glb"]
+
+
 def test_a_broken_file_does_not_stop_the_others(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with np.load(results / "photo.npz") as npz:
         np.savez(results / "photo.npz", **{name: npz[name] for name in npz.files if name != "betas"})
@@ -78,7 +86,7 @@ def test_a_broken_file_does_not_stop_the_others(results: Path, tmp_path: Path, c
     assert "photo.npz' without betas" in told.err and "1 exported, 1 failed, 4 files" in told.out
 
 
-def test_a_body_model_of_the_users_is_posed(results: Path, tmp_path: Path) -> None:
+def test_a_body_model_of_the_users_is_posed(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A stand-in: the free body, raised by a metre."""
     with as_file(files_of("openexpose.body") / "data" / "SMPLX_FREEBODY.npz") as packaged, np.load(packaged) as npz:
         arrays = dict(npz)
@@ -92,6 +100,10 @@ def test_a_body_model_of_the_users_is_posed(results: Path, tmp_path: Path) -> No
     ours, theirs = (trimesh.load(tmp_path / place, process=False) for place in ("ours/photo_1.ply", "theirs/a_1.ply"))
     shift = np.tile([0, -1, 0], (len(ours.vertices), 1))  # the root turns about the pelvis, which lies a metre higher
     np.testing.assert_allclose(theirs.vertices - ours.vertices, shift, atol=1e-5)
+    words = ["export", str(tmp_path / "a.npz"), "--to", "glb", "--out", str(tmp_path / "theirs")]
+    capsys.readouterr()
+    assert main([*words, "--body-model", str(tmp_path / "SMPLX_NEUTRAL.npz")]) == 0
+    assert "shapes of 'SMPLX_NEUTRAL', which its licence may forbid to pass on" in capsys.readouterr().err
 
 
 def test_bad_input_is_told_in_one_line(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,6 +13,7 @@ from tests.formats.dancing import AXES, FPS, dance, dancer, freebody, true_joint
 
 from openexpose.body.keypoints import JOINT_NAMES  # noqa: E402
 from openexpose.body.model import BodyModel  # noqa: E402
+from openexpose.body.part import part_surface  # noqa: E402
 from openexpose.errors import InputError  # noqa: E402
 from openexpose.formats.animated_glb import write_animated_glb  # noqa: E402
 from openexpose.geometry.camera import project_perspective  # noqa: E402
@@ -170,6 +171,18 @@ def test_who_is_not_there_is_hidden(tmp_path: Path) -> None:
     scale = [read.value(read.node("person_4"), "scale", frame / FPS, None)[0] for frame in range(20)]
     assert scale == [0] * 5 + [1] * 11 + [0] * 4
     assert (read.node("person_1"), "scale") not in read.channels
+
+
+def test_of_a_lone_part_only_that_is_shown(tmp_path: Path) -> None:
+    model = freebody()
+    for part in ("right-hand", "face"):
+        people = replace(dancer(np.array([3]), model), part=part)
+        write_animated_glb(tmp_path / "a.glb", still(people, "a.jpg"), model)
+        read, (rows, faces) = Reader(tmp_path / "a.glb"), part_surface(model, part)
+        primitive = read.file.meshes[0].primitives[0]
+        np.testing.assert_array_equal(read.array(primitive.indices).reshape(-1, 3), faces)
+        truth = true_vertices(people, model)[0, rows]
+        np.testing.assert_allclose(read.vertices("person_1", 0.0), truth, atol=2e-5)
 
 
 def test_names_rest_pose_and_sliders(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.body.toy import toy_model
 from tests.formats.dancing import AXES, FPS, dance, dancer, freebody, true_joints, true_vertices
 
 from openexpose.body.keypoints import JOINT_NAMES
+from openexpose.body.part import part_surface
 from openexpose.errors import InputError
 from openexpose.formats.usd import write_usd
 from openexpose.geometry.camera import project_perspective
@@ -102,6 +103,20 @@ def test_who_is_not_there_is_invisible(tmp_path: Path) -> None:
     seen = [UsdGeom.Imageable.Get(stage, "/clip/person_4").ComputeVisibility(float(code)) for code in range(20)]
     assert seen == ["invisible"] * 5 + ["inherited"] * 11 + ["invisible"] * 4
     assert UsdGeom.Imageable.Get(stage, "/clip/person_1").ComputeVisibility(0.0) == "inherited"
+    root = UsdGeom.Xformable(stage.GetPrimAtPath("/clip/person_4"))
+    sizes = [root.GetLocalTransformation(float(code)).GetRow3(0)[0] for code in range(20)]
+    assert sizes == [0.0] * 5 + [1.0] * 11 + [0.0] * 4, "for programs that read no changing visibility"
+
+
+def test_of_a_lone_part_only_that_is_shown(tmp_path: Path) -> None:
+    model = freebody()
+    people = replace(dancer(np.array([3]), model), part="right-hand")
+    write_usd(tmp_path / "a.usdc", still(people, "a.jpg"), model)
+    stage = Usd.Stage.Open(str(tmp_path / "a.usdc"))
+    rows, faces = part_surface(model, "right-hand")
+    mesh = UsdGeom.Mesh.Get(stage, "/clip/person_1/mesh")
+    np.testing.assert_array_equal(np.reshape(mesh.GetFaceVertexIndicesAttr().Get(), (-1, 3)), faces)
+    np.testing.assert_allclose(points_of(stage, "person_1", 0.0), true_vertices(people, model)[0, rows], atol=2e-5)
 
 
 def test_the_camera_sees_what_the_photo_shows(tmp_path: Path) -> None:

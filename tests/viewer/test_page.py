@@ -11,7 +11,7 @@ from tests.viewer import clips
 
 from openexpose.body.mesh import posed_mesh
 from openexpose.geometry.camera import project_perspective
-from openexpose.motion import still
+from openexpose.motion import Motion, Track, still
 from openexpose.people import People
 from openexpose.render.overlay import person_colour, render_overlay
 from openexpose.viewer.html import write_html
@@ -232,6 +232,32 @@ def test_without_a_video_that_plays_the_people_still_move(visit, model, tmp_path
     page.keyboard.press("Space")
     page.wait_for_timeout(400)
     assert page.evaluate("openexpose.state().frame") > 0
+
+
+def test_after_quick_steps_the_video_on_the_screen_is_that_of_the_frame(visit, model, tmp_path):
+    """What is painted, not what a canvas would get: Chromium may go on painting an older frame."""
+    pytest.importorskip("av", reason="needs the extra 'video'")
+    motion = clips.motion()
+    write_html(tmp_path / "v.html", motion, model, Media("video", clips.video(motion.clip.times_s), "video/mp4"))
+    page = visit((tmp_path / "v.html").as_uri())
+    settled(page)
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(60)
+    for _ in range(30):
+        page.wait_for_timeout(100)
+        grey = float(np.median(pixels(page.locator("#photo video"))[:20]))
+        if abs(clips.GREYS - grey).argmin() == 20:
+            break
+    assert abs(clips.GREYS - grey).argmin() == settled(page)["frame"] == 20
+
+
+def test_everybody_is_seen_also_who_comes_and_goes(visit, model, tmp_path):
+    """Nobody is there in the first and the last frame."""
+    tracks = tuple(Track(k + 1, np.arange(2 + k, 8 + k), clips.people(6, k, 1.5 * k - 6)) for k in range(9))
+    write_html(tmp_path / "many.html", Motion(clips.clip(), tracks), model)
+    x, _, z = settled(visit((tmp_path / "many.html").as_uri()))["camera"]
+    assert abs(x) < 4 and z > 15, "12 m of people are seen from the middle and from far away"
 
 
 def test_the_body_turns_and_parts_are_looked_at(visit, made):

@@ -61,6 +61,16 @@ def test_the_index_tells_photos_and_clips(client):
     assert "<img src=x" not in index and "&lt;img src=x onerror=alert(1)&gt;" in index
 
 
+def test_exported_files_are_listed_with_what_they_are_about(client, results):
+    names = ("walk_1_amass.npz", "walk_joints.csv", "walk_2_mixamo.bvh", "walk.usdc", "walk_mediapipe.json")
+    for name in names:
+        (results / name).write_bytes(b"")
+    index = client.get("/").text
+    assert index.count("<article>") == 3
+    walk = index[index.index('href="/view/walk_1.npz"') :]
+    assert all(f'href="/file/{name}"' in walk for name in names)
+
+
 def test_new_results_show_and_an_empty_folder_says_so(tmp_path):
     client = TestClient(application(tmp_path), base_url=HOST)
     assert "No results in this folder yet." in client.get("/").text

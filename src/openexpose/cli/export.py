@@ -1,6 +1,7 @@
 """``openexpose export``: results in the formats of other tools."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,7 +34,7 @@ Format = Literal[
     "mediapipe",
     "html",
 ]
-_PAGE = {"html": "a page to look at, in one file"}
+_PAGE = {"html": "a page to look at, in one file, without photo or video (`predict --save html` has them)"}
 _HELP = "What to write.\n" + "\n".join(f"{name}: {what}" for name, what in {**FORMATS, **_PAGE}.items())
 _FASTEST = 1000.0
 
@@ -84,7 +85,8 @@ class Export:
                 failed += 1
                 print(f"openexpose: {error}", file=sys.stderr)
         done = len(recordings) - failed
-        say(f"{done} exported{f', {failed} failed' if failed else ''}, {files} files: {self.out}")
+        told = f"{files} file{'' if files == 1 else 's'}"
+        say(f"{done} exported{f', {failed} failed' if failed else ''}, {told}: {self.out}")
         return 1 if failed else 0
 
     def _check_places(self, recordings: list["Recording"]) -> None:
@@ -103,15 +105,9 @@ class Export:
         from openexpose.formats.tracks import read_motion
 
         motion = read_motion(recording.paths)
-        if not motion.tracks:
-            print(f"openexpose: {recording.paths[0]}: no people", file=sys.stderr)
         model = self._model(motion)
-        if model.name == "freebody" and {"amass", "expose"} & set(self.to):
-            print(
-                f"openexpose: {recording.stem}: shape and expression are the free body's, which mean nothing to "
-                "SMPL-X; `openexpose transfer` turns them into SMPL-X's",
-                file=sys.stderr,
-            )
+        for note in self._notes(motion, model):
+            print(f"openexpose: {recording.stem}: {note}", file=sys.stderr)
         count = 0
         for name in self.to:
             if name == "html":
@@ -122,6 +118,18 @@ class Export:
             else:
                 count += len(export(motion, name, self.out, recording.stem, model, self.fps))
         return count
+
+    def _notes(self, motion: "Motion", model: "BodyModel") -> Iterator[str]:
+        """What to know about the files of a clip or photo."""
+        if not motion.tracks:
+            yield "no people"
+        elif model.name != "freebody" and {"glb", "usd"} & set(self.to):
+            yield f"glb and usd hold mesh, skin and shapes of '{model.name}', which its licence may forbid to pass on"
+        elif model.name == "freebody" and {"amass", "expose"} & set(self.to):
+            yield (
+                "shape and expression are the free body's, which mean nothing to SMPL-X; `openexpose transfer` turns "
+                "them into SMPL-X's"
+            )
 
     def _model(self, motion: "Motion") -> "BodyModel":
         """The people's body model, with as many coefficients as they have."""

@@ -77,8 +77,9 @@ class Predict:
     refine: bool = True
     """--no-refine: the networks' answers as they are, not laid on the landmarks that their trunks saw."""
     save: Annotated[tuple[Saved, ...] | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """What to write. Default: of photos json npz overlay glb, of videos json npz overlay. html: a page to look at, in
-    one file; the others are formats of other tools (`openexpose export --help`)."""
+    """What to write. Default: of photos json npz overlay glb, of videos json npz overlay. glb: of videos bodies with
+    bones that move, of photos plain meshes (with bones: `openexpose export --to glb`). html: a page to look at, in one
+    file; the others are formats of other tools (`openexpose export --help`)."""
     bundle: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     """Folder with networks and body model, as `openexpose bundle` makes it. Default: the one in the package."""
     fast: bool = False

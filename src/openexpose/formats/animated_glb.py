@@ -27,8 +27,9 @@ def write_animated_glb(path: str | Path, motion: Motion, model: BodyModel, fps: 
     shapes, which change the mesh and not the skeleton.
 
     One animation moves all of them at a constant frame rate, its times counting from the start of the clip. Who is not
-    there yet, or no more, is hidden: their ``person_<id>`` has the scale 0. A clip of one frame has no animation. The
-    camera stands at the origin with the clip's field of view; glTF takes the principal point to be the middle.
+    there yet, or no more, is hidden: their ``person_<id>`` has the scale 0. A clip of one frame has no animation. Of a
+    lone part the mesh is only that. The camera stands at the origin with the clip's field of view; glTF takes the
+    principal point to be the middle.
 
     Args:
         path: where to; an existing file is replaced, and a file appears whole or not at all.
@@ -100,15 +101,16 @@ class _Channels:
 
 def _share(file: GltfFile, blend: BlendShapes) -> _Shared:
     model = blend.model
-    joints, weights = influences(model)
+    rows, triangles = blend.surface
+    joints, weights = (values[rows] for values in influences(model))
     skin: dict[str, int] = {}
     for k in range(joints.shape[1] // 4):
         part = slice(4 * k, 4 * k + 4)
         skin[f"JOINTS_{k}"] = file.accessor(joints[:, part].astype(np.uint8), ARRAY_BUFFER)
         skin[f"WEIGHTS_{k}"] = file.accessor(np.ascontiguousarray(weights[:, part]), ARRAY_BUFFER)
     targets = [{"POSITION": file.sparse(np.ascontiguousarray(offsets))} for offsets in blend.offsets.values()]
-    kind = np.uint16 if len(model.v_template) < np.iinfo(np.uint16).max else np.uint32
-    faces = file.accessor(model.faces.reshape(-1).astype(kind), ELEMENT_ARRAY_BUFFER)
+    kind = np.uint16 if len(rows) < np.iinfo(np.uint16).max else np.uint32
+    faces = file.accessor(triangles.reshape(-1).astype(kind), ELEMENT_ARRAY_BUFFER)
     return _Shared(blend, faces, skin, targets)
 
 
@@ -134,11 +136,11 @@ def _add_person(file: GltfFile, shared: _Shared, rig: Rig, number: int) -> _Pers
 
 
 def _mesh(file: GltfFile, shared: _Shared, rig: Rig, number: int) -> dict[str, Any]:
-    name = f"person_{rig.id}"
+    name, rows = f"person_{rig.id}", shared.blend.surface[0]
     normals = vertex_normals(rig.vertices, shared.blend.model.faces).astype(np.float32)
     attributes = {
-        "POSITION": file.accessor(rig.vertices, ARRAY_BUFFER),
-        "NORMAL": file.accessor(normals, ARRAY_BUFFER),
+        "POSITION": file.accessor(rig.vertices[rows], ARRAY_BUFFER),
+        "NORMAL": file.accessor(normals[rows], ARRAY_BUFFER),
     }
     material = file.add("materials", skin_material(name, number))
     primitive: dict[str, Any] = {"attributes": attributes | shared.skin, "indices": shared.faces, "material": material}

@@ -13,7 +13,7 @@ FORMATS: dict[str, str] = {
     "npz": "our own files: STEM.npz of a photo, STEM_1.npz a person of a clip",
     "expose": "the npz files of the original ExPose, one a frame and person",
     "amass": "AMASS's npz (SMPL-X), a file a person; Blender's SMPL-X add-on loads it, too",
-    "glb": "glTF: skinned, animated bodies, all people in one file",
+    "glb": "glTF: skinned, animated bodies, all people in one file (`predict --save glb` of photos: plain meshes)",
     "usd": "UsdSkel: skinned, animated bodies, all people in one file (needs the extra 'usd')",
     "bvh": "a skeleton's motion, a file a person, joints named as in SMPL-X",
     "bvh-mixamo": "the same, joints named as in Mixamo",

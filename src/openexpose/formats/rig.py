@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from openexpose.body.mesh import rest_joints, rest_vertices
 from openexpose.body.model import NUM_JOINTS, BodyModel
+from openexpose.body.part import part_surface
 from openexpose.geometry.rotation import matrix_to_quaternion
 from openexpose.motion import Clip, Motion, Track, at_times, even_times
 from openexpose.people import People
@@ -43,7 +44,7 @@ class Rig:
     times_s: Float[Array, "n"]
     """When each pose is held, seconds of the clip."""
     vertices: Float[Array, "v 3"]
-    """The mesh at rest, without expression."""
+    """All of the body's vertices at rest, without expression."""
     joints: Float[Array, "55 3"]
     """The skeleton at rest: the joints' places in the same frame."""
     rotations: Float[Array, "n 55 3 3"]
@@ -131,11 +132,19 @@ class BlendShapes:
     model: BodyModel
     reach: float
     """Largest expression coefficient."""
+    part: str = "whole"
+    """``People.part``: of a lone part the mesh is only that."""
 
     @cached_property
-    def offsets(self) -> dict[str, Float[Array, "v 3"]]:
-        """Offsets of the vertices by name, metres."""
-        expressions, shapes = self.model.expression_dirs, self.model.shape_dirs
+    def surface(self) -> tuple[Int[Array, "m"], Int[Array, "f 3"]]:
+        """The mesh: which of the model's vertices it has, and triangles that count in them."""
+        return part_surface(self.model, self.part)
+
+    @cached_property
+    def offsets(self) -> dict[str, Float[Array, "m 3"]]:
+        """Offsets of the mesh's vertices by name, metres."""
+        rows = self.surface[0]
+        expressions, shapes = self.model.expression_dirs[rows], self.model.shape_dirs[rows]
         signs = (("plus", self.reach), ("minus", -self.reach))
         named = {
             f"expression_{k}_{sign}": value * expressions[..., k]
@@ -154,7 +163,8 @@ class BlendShapes:
 def blend_shapes_for(motion: Motion, model: BodyModel) -> BlendShapes:
     """Sliders that reach all expressions of a motion: coefficients up to 3, or to the next whole number above all."""
     highest = max((float(np.abs(track.people.expression).max(initial=0.0)) for track in motion.tracks), default=0.0)
-    return BlendShapes(model, max(_REACH, float(np.ceil(highest))))
+    part = motion.tracks[0].people.part if motion.tracks else "whole"
+    return BlendShapes(model, max(_REACH, float(np.ceil(highest))), part)
 
 
 def _skeleton(

@@ -16,7 +16,8 @@ def write_usd(path: str | Path, motion: Motion, model: BodyModel, fps: float | N
     for editing, shapes, which change the mesh and not the skeleton.
 
     Metres, y up, the camera ``/clip/camera`` at the origin looking along -z. Time codes count frames at a constant
-    rate from the start of the clip. Who is not there yet, or no more, is invisible. Needs the package usd-core.
+    rate from the start of the clip. Who is not there yet, or no more, is invisible. Of a lone part the mesh is only
+    that. Needs the package usd-core.
 
     Args:
         path: where to (``.usdc``); an existing file is replaced, and a file appears whole or not at all.

@@ -20,6 +20,8 @@ Array = np.ndarray
 _APERTURE = 0.36
 """Width of the camera's film, 36 mm, in tenths of a metre as USD wants it."""
 _NEAR_FAR_M = (0.05, 1000.0)
+_INSTANT = 1e-3
+"""Of a frame: how fast people come and go, because numbers change steadily between two time codes."""
 _MARGIN_M = 0.1
 """Room around the reach of the mesh at rest, for what bending adds."""
 
@@ -66,8 +68,10 @@ class _Rigged:
 
     @cached_property
     def influences(self) -> tuple[Array, Array]:
-        """Joints and weights of the vertices."""
-        return influences(self.model)
+        """Joints and weights of the mesh's vertices."""
+        joints, weights = influences(self.model)
+        rows = self.blend.surface[0]
+        return joints[rows], weights[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +97,26 @@ class _Person:
         """Add everything of this person, who is person 0, 1, ... of the clip."""
         root = UsdSkel.Root.Define(self.stage, self.path)
         root.CreateExtentAttr(self._extent())
-        visibility = root.CreateVisibilityAttr()
         if self.rig.appears or self.rig.leaves:
-            visibility.Set(UsdGeom.Tokens.inherited, self.codes[0])
-        if self.rig.appears:
-            visibility.Set(UsdGeom.Tokens.invisible, 0.0)
-        if self.rig.leaves:
-            visibility.Set(UsdGeom.Tokens.invisible, self.codes[-1] + 1.0)
+            self._hide(root)
         self._add_skeleton()
         self._add_animation()
         self._add_mesh(number)
+
+    def _hide(self, root: UsdSkel.Root) -> None:
+        """While the person is not there: invisible, and of no size for programs that read no changing visibility
+        (Blender)."""
+        visibility, scale = root.CreateVisibilityAttr(), root.AddScaleOp()
+        comes, goes = self.codes[0], self.codes[-1] + 1.0
+        visibility.Set(UsdGeom.Tokens.inherited, comes)
+        scale.Set(Gf.Vec3f(1.0), comes)
+        if self.rig.appears:
+            visibility.Set(UsdGeom.Tokens.invisible, 0.0)
+            scale.Set(Gf.Vec3f(0.0), comes - _INSTANT)
+        if self.rig.leaves:
+            visibility.Set(UsdGeom.Tokens.invisible, goes)
+            scale.Set(Gf.Vec3f(1.0), goes - _INSTANT)
+            scale.Set(Gf.Vec3f(0.0), goes)
 
     def _extent(self) -> Vt.Vec3fArray:
         """A box around all that the person ever reaches."""
@@ -139,13 +153,14 @@ class _Person:
                 shapes.Set(Vt.FloatArray.FromNumpy(weights[k]), code)
 
     def _add_mesh(self, number: int) -> None:
-        model, rig = self.rigged.model, self.rig
+        rows, faces = self.rigged.blend.surface
+        vertices = self.rig.vertices[rows]
         mesh = UsdGeom.Mesh.Define(self.stage, f"{self.path}/mesh")
-        mesh.CreatePointsAttr(_vectors(rig.vertices))
-        mesh.CreateExtentAttr(_vectors(np.stack([rig.vertices.min(0), rig.vertices.max(0)])))
-        mesh.CreateFaceVertexCountsAttr(_integers(np.full(len(model.faces), 3)))
-        mesh.CreateFaceVertexIndicesAttr(_integers(model.faces.reshape(-1)))
-        mesh.CreateNormalsAttr(_vectors(vertex_normals(rig.vertices, model.faces)))
+        mesh.CreatePointsAttr(_vectors(vertices))
+        mesh.CreateExtentAttr(_vectors(np.stack([vertices.min(0), vertices.max(0)])))
+        mesh.CreateFaceVertexCountsAttr(_integers(np.full(len(faces), 3)))
+        mesh.CreateFaceVertexIndicesAttr(_integers(faces.reshape(-1)))
+        mesh.CreateNormalsAttr(_vectors(vertex_normals(self.rig.vertices, self.rigged.model.faces)[rows]))
         mesh.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
         mesh.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
         mesh.CreateDoubleSidedAttr(True)

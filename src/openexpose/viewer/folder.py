@@ -20,6 +20,7 @@ KINDS = {
     **dict.fromkeys((".npz", ".bvh", ".usdc", ".obj", ".ply"), "application/octet-stream"),
 }
 """Suffix to media type of the files that are given out."""
+_KINDS_OF_FILES = "_overlay|_fit|_joints|_keypoints|_mediapipe"
 _OVERLAYS = ("_overlay.jpg", "_overlay.mp4")
 
 
@@ -124,7 +125,7 @@ class Folder:
 def _is_about(name: str, stem: str) -> bool:
     """Whether a file is named after a stem: ``STEM.json``, ``STEM_overlay.jpg``, ``STEM_2_mixamo.bvh``."""
     rest = name.removeprefix(stem)
-    return rest != name and re.fullmatch(r"(_overlay|_fit|(_\d+)?(_mixamo)?)\.\w+", rest) is not None
+    return rest != name and re.fullmatch(rf"({_KINDS_OF_FILES}|(_\d+)?(_mixamo|_amass)?)\.\w+", rest) is not None
 
 
 def _read(path: Path) -> _Told | None:

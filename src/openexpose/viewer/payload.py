@@ -40,7 +40,7 @@ def check_free(model_name: str) -> None:
         raise InputError(
             f"a page with the body model '{model_name}' inside, which its licence may forbid to pass on",
             f"people of the free body ({FREE_MODEL})",
-            "Save as glb instead: that holds meshes only.",
+            "Save as obj or ply instead: these hold meshes only.",
         )
 
 

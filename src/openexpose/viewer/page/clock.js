@@ -1,5 +1,7 @@
 // Time: which frame is shown, playing with the clip's own frame times, the video in step.
 
+const QUIET_MS = 200;
+
 export class Clock {
   /**
    * @param {Float64Array} times  when each frame is shown, seconds
@@ -55,13 +57,16 @@ export class Clock {
     this.seekVideo(this.frame);
   }
 
-  seekVideo(frame) {
+  /** Let the video show a frame; once more when all is quiet: after quick seeks Chromium may go on showing an older one. */
+  seekVideo(frame, again = false) {
     if (!this.video) return;
+    clearTimeout(this.quiet);
     this.wanted = this.video.seeking ? frame : undefined;
     if (this.video.seeking) return;
     const next = frame + 1 < this.times.length ? this.times[frame + 1] : this.end;
-    const time = this.times[frame] + 0.4 * (next - this.times[frame]); // well within the frame
+    const time = this.times[frame] + (again ? 0.5 : 0.4) * (next - this.times[frame]); // well within the frame
     if (Math.abs(this.video.currentTime - time) > 1e-4) this.video.currentTime = time;
+    if (!again) this.quiet = setTimeout(() => this.playing || this.seekVideo(this.frame, true), QUIET_MS);
   }
 
   toggle() {

@@ -10,7 +10,7 @@ import { hasWebGL, PART_MARGIN, Stage } from "./stage.js";
 
 const PANES = ["photo", "both", "space"];
 const PLACES = { face: [55, 60, 76, 144], left_hand: [20, 21, 25, 40, 66, 71], right_hand: [21, 22, 40, 55, 71, 76] }; // [from, to) of keypoints
-const SAMPLES = 48; // poses that tell where everybody is, at most
+const SAMPLES = 48; // poses that tell where everybody is, or two a person
 const element = (id) => document.getElementById(id);
 
 class Page {
@@ -50,7 +50,7 @@ class Page {
     element("origin").textContent = `openexpose ${motion.version}` + (motion.note ? ` · ${motion.note}` : "");
     element("timeline").hidden = frames < 2;
     element("frame").max = frames - 1;
-    for (const span of document.querySelectorAll(".filmed")) span.textContent = motion.media?.kind === "video" ? "Video" : "Photo";
+    for (const span of document.querySelectorAll(".filmed")) span.textContent = { video: "Video", photo: "Photo" }[motion.media?.kind] ?? "Camera";
     this.list = new PeopleList(element("people"), people, (person, visible) => this.toggle(person, visible));
     element("everyone").hidden = people.length < 2;
     element("adjust").hidden = !people.length;
@@ -154,13 +154,14 @@ class Page {
 
   /** The box of everybody over the clip, and the view that shows it. */
   lookAround() {
-    const count = this.motion.arrays.times.length, points = [];
-    const samples = Math.min(count, Math.max(2, Math.ceil(SAMPLES / Math.max(this.people.length, 4))));
-    for (let k = 0; k < samples; k++) {
-      const frame = Math.round((k * (count - 1)) / Math.max(1, samples - 1));
-      for (const person of this.people) if (person.show(frame)) points.push(person.vertices.slice());
+    const each = Math.max(2, Math.ceil(SAMPLES / Math.max(this.people.length, 1))), points = [];
+    for (const person of this.people) {
+      const { frames } = person, count = Math.min(each, frames.length);
+      for (let k = 0; k < count; k++) {
+        person.show(frames[Math.round((k * (frames.length - 1)) / Math.max(1, count - 1))]);
+        points.push(person.vertices.slice());
+      }
     }
-    for (const person of this.people) if (person.frames.length && !points.length && person.show(person.frames[0])) points.push(person.vertices.slice());
     this.everybody = this.stage.boxOf(points);
     this.layFloor();
     this.look("front");
