@@ -135,3 +135,11 @@ def test_help_names_every_format(capsys: pytest.CaptureFixture) -> None:
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for words in ("AMASS's npz", "UsdSkel", "OpenPose's JSON", "a page to look at"):
         assert words in told
+
+
+def test_without_out_files_lie_beside_what_came_in(results: Path, capsys: pytest.CaptureFixture) -> None:
+    before = files(results)
+    assert main(["export", str(results / "walk_2.npz"), "--to", "bvh"]) == 0
+    assert files(results) == sorted([*before, "walk_2.bvh"])
+    assert main(["export", str(results), "--to", "npz"]) == 2
+    assert "--out" in capsys.readouterr().err

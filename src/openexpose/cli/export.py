@@ -53,13 +53,20 @@ class Export:
     """Files of `openexpose predict` or `openexpose fit` (.npz), or folders of them: tracks of a clip belong together,
     photos stand alone."""
     to: Annotated[tuple[Format, ...], tyro.conf.arg(help=_HELP)]
-    out: Path
-    """Folder for the files; made if it is not there."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Folder for the files; made if it is not there. Default: beside the (first) file that came in."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="RATE", help_behavior_hint="")] = None
     """Frames a second of amass, glb, usd and bvh, which have a constant rate. Default: the clip's; the other formats
     keep the clip's frames."""
     body_model: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """SMPL-X model file (.npz) that the parameters belong to. Default: the free body."""
+
+    @property
+    def folder(self) -> Path:
+        """Where files go."""
+        if self.out is not None:
+            return self.out
+        return self.paths[0] if self.paths[0].is_dir() else self.paths[0].parent
 
     def run(self) -> int:
         """Export; returns the exit code: 0, or 1 when some of several clips and photos failed."""
@@ -74,7 +81,7 @@ class Export:
             need("usd", "pxr")
         recordings = find_recordings(self.paths)
         self._check_places(recordings)
-        check_writable(self.out)
+        check_writable(self.folder)
         failed = files = 0
         for recording in recordings:
             try:
@@ -86,7 +93,7 @@ class Export:
                 print(f"openexpose: {error}", file=sys.stderr)
         done = len(recordings) - failed
         told = f"{files} file{'' if files == 1 else 's'}"
-        say(f"{done} exported{f', {failed} failed' if failed else ''}, {told}: {self.out}")
+        say(f"{done} exported{f', {failed} failed' if failed else ''}, {told}: {self.folder}")
         return 1 if failed else 0
 
     def _check_places(self, recordings: list["Recording"]) -> None:
@@ -96,8 +103,8 @@ class Export:
         if twice is not None:
             raise InputError(f"two clips or photos called '{twice}'", "each name once", "Export them one by one.")
         folders = {path.resolve().parent for recording in recordings for path in recording.paths}
-        if "npz" in self.to and self.out.resolve() in folders:
-            raise InputError(f"--out '{self.out}' with the files that came in", "another folder for --to npz")
+        if "npz" in self.to and self.folder.resolve() in folders:
+            raise InputError(f"the folder '{self.folder}' with the files that came in", "another --out for --to npz")
 
     def _export(self, recording: "Recording") -> int:
         """Write one clip or photo; returns the number of files."""
@@ -113,10 +120,10 @@ class Export:
             if name == "html":
                 from openexpose.viewer.html import write_html
 
-                write_html(self.out / f"{recording.stem}.html", motion, model)
+                write_html(self.folder / f"{recording.stem}.html", motion, model)
                 count += 1
             else:
-                count += len(export(motion, name, self.out, recording.stem, model, self.fps))
+                count += len(export(motion, name, self.folder, recording.stem, model, self.fps))
         return count
 
     def _notes(self, motion: "Motion", model: "BodyModel") -> Iterator[str]:
