@@ -40,6 +40,18 @@ def test_who_is_seen_for_a_moment_or_by_chance_was_nobody(tmp_path: Path) -> Non
     assert frames_of(journal, only(4, 7, 9)) == [fourth, seventh]
 
 
+def test_who_only_blinks_up_was_nobody_however_often(tmp_path: Path) -> None:
+    blinks = [k for k in range(60) if k % 20 < 3]
+    journal = journal_of(tmp_path, 60, {1: range(60), 2: blinks, 3: range(0, 60, 3)}, fps=10.0)
+    assert frames_of(journal, only(1, 2, 3)) == [list(range(60)), list(range(0, 60, 3))]
+
+
+def test_of_two_rows_of_one_person_in_a_frame_the_one_that_proved_right_stays(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, 20, {1: range(12), 2: range(10, 20)})
+    (rows,) = chosen_tracks(journal, lambda ids: np.ones_like(ids))
+    assert journal.index()[rows].tolist() == [[k, 1] for k in range(10)] + [[k, 2] for k in range(10, 20)]
+
+
 def test_who_proved_to_be_somebody_lost_before_is_one_person(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, 20, {1: range(20), 2: range(6), 5: range(10, 20), 6: range(10, 12)})
     frames = frames_of(journal, lambda ids: np.array([{1: 1, 2: 2, 5: 2, 6: 2}[k] for k in ids.tolist()]))

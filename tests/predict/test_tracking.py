@@ -138,6 +138,23 @@ def test_a_doubtful_person_counts_from_the_second_detection_on_with_all_rows() -
     assert not len(ids) and not len(once.following) and list(once.final(np.array([1]))) == [0]
 
 
+def test_a_new_track_of_somebody_whose_own_slipped_off_becomes_theirs() -> None:
+    """The row that leads on slips off; the detector finds the person anew; both rows come to show them."""
+    walker = Walker(lambda t: (0.0, 4.0), RED, BLUE)
+    tracker, given = Tracker(SIZE), []
+    for frame in range(30):
+        now = scene([walker], frame / FPS)
+        found = None if frame % 3 else Detections(now.boxes.astype(np.float32), np.array([0.8], np.float32))
+        candidates = tracker.look_at(frame, frame / FPS, found)
+        points = np.repeat(now.points_px, len(candidates), 0)
+        slip = min(90.0, 22.5 * (frame - 12)) if 12 <= frame < 20 else 0.0
+        points[candidates.id == 1] += [slip, 0.0]
+        people = people_at([4.0] * len(points), [0.9] * len(points))
+        given.append(tracker.accept(frame, frame / FPS, candidates, people, points, now.pixels))
+    assert any(2 in ids for ids in given)
+    assert given[-1].tolist() == [1] and tracker.final(np.array([1, 2])).tolist() == [1, 1]
+
+
 def test_followed_boxes_move_on_with_people() -> None:
     film = Film([Walker(line((-2.0, 5.0), (2.0, 5.0), 4))]).shoot(seconds(0, 1))
     candidates = film.tracker.look_at(25, 1.0 + 5 / FPS, None)

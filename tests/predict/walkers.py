@@ -179,6 +179,10 @@ class Film:
 
     @property
     def final(self) -> list[FrameBoxes]:
-        """The answers under the numbers that they have at the end."""
-        named = [(self.tracker.final(frame.id), frame.boxes_xyxy_px) for frame in self.answers]
-        return [FrameBoxes(ids[ids > 0], boxes[ids > 0]) for ids, boxes in named]
+        """The answers under the numbers that they have at the end; of two of one person the last."""
+        frames = []
+        for frame in self.answers:
+            ids = self.tracker.final(frame.id)
+            rows = [row for row, number in enumerate(ids) if number > 0 and number not in ids[row + 1 :]]
+            frames.append(FrameBoxes(ids[rows], frame.boxes_xyxy_px[rows]))
+        return frames

@@ -2,6 +2,9 @@
 
 A region's colours are told by the quantiles of each channel; the mean difference of two people's quantiles is then the
 earth mover's distance of their colours, and averaging quantiles over time averages people without blurring colours.
+
+Light and shadow multiply all of a pixel's channels by much the same. So hues are told relative to brightness, and
+brightness by its logarithm, which counts little.
 """
 
 from dataclasses import dataclass
@@ -16,8 +19,10 @@ Array = np.ndarray
 REGIONS = 2
 """Torso, legs."""
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-CHANNEL_WEIGHTS = (0.5, 1.0, 1.0)
-"""Of brightness, red against green, yellow against blue: light and shadow change brightness most."""
+CHANNEL_WEIGHTS = (25.0, 100.0, 100.0)
+"""Of brightness, red against green, yellow against blue."""
+DARK = 20.0
+"""Brightness (0..255) below which hue fades: it is noise there."""
 _TORSO = indices("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _LEGS = indices("left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle")
 
@@ -27,7 +32,8 @@ class Appearance:
     """Colours of n people."""
 
     colour: Float[Array, "n regions 3 quantiles"]
-    """Quantiles of brightness, red against green and yellow against blue, 0..255 times the channels' weights."""
+    """Quantiles of brightness (logarithm), red against green and yellow against blue (shares of brightness), times the
+    channels' weights."""
     seen: Float[Array, "n regions"]
     """How much of the region was in the picture and not behind somebody, 0..1."""
 
@@ -59,7 +65,8 @@ def appearance(
     good = (column >= 0) & (row >= 0) & (column < width) & (row < height) & ~hidden
     row, column = (np.where(good, index, 0).astype(int) for index in (row, column))
     red, green, blue = np.moveaxis(pixels[row, column].astype(float), -1, 0)
-    channels = np.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], -1)
+    light = (red + green + blue) / 3 + DARK
+    channels = np.stack([np.log(light), (red - green) / light, ((red + green) / 2 - blue) / light], -1)
     channels *= CHANNEL_WEIGHTS
     colour, seen = np.zeros((count, REGIONS, 3, len(QUANTILES))), np.zeros((count, REGIONS))
     for region, part in enumerate((slice(0, TORSO_SAMPLES), slice(TORSO_SAMPLES, None))):
@@ -81,7 +88,7 @@ def samples(points_px: Float[Array, "n 144 2"]) -> Float[Array, "n samples 2"]:
 
 
 def difference(a: Appearance, b: Appearance) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
-    """How differently people of two lists are coloured, 0..255, and how surely that is known, 0..1."""
+    """How differently people of two lists are coloured, from 0, and how surely that is known, 0..1."""
     known = np.minimum(a.seen[:, None], b.seen[None])
     apart = np.abs(a.colour[:, None] - b.colour[None]).mean((-1, -2))
     total = known.sum(-1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from openexpose.body.model import BodyModel
 from openexpose.motion import Clip, Motion, Track
@@ -17,7 +17,10 @@ Array = np.ndarray
 Final = Callable[[Int[Array, "n"]], Int[Array, "n"]]
 
 SHORTEST_S = 0.4
-"""Who is seen for less than this was nobody, most likely; of a clip that is hardly longer everybody counts."""
+"""Who is never seen for as long as this on end was nobody, most likely; of a clip that is hardly longer everybody
+counts."""
+BLINK_S, BLINK_FRAMES = 0.2, 3
+"""Gaps, up to the longer of both, that are no end."""
 _ROUNDING_S = 1e-6
 
 
@@ -37,7 +40,7 @@ def clip_of(journal: Journal, name: str, fps: float) -> Clip:
 
 
 def chosen_tracks(journal: Journal, final: Final) -> list[Int[Array, "n"]]:
-    """Rows of the journal of each person to keep, by appearance: certainly people, and seen for long enough.
+    """Rows of the journal of each person to keep, by appearance: certainly people, and seen for long enough on end.
 
     Args:
         journal: of a clip that is done.
@@ -49,11 +52,17 @@ def chosen_tracks(journal: Journal, final: Final) -> list[Int[Array, "n"]]:
     chosen = []
     for number in np.unique(meant[meant > 0]).tolist():
         rows = np.flatnonzero(meant == number)
-        rows = rows[np.unique(index[rows, 0], return_index=True)[1]]
-        seen_s = times[index[rows[[0, -1]], 0]]
-        if seen_s[1] - seen_s[0] >= shortest_s - _ROUNDING_S:
+        rows = rows[np.append(np.diff(index[rows, 0]) > 0, True)]  # of two in one frame that of who proved to be them
+        if _longest_s(index[rows, 0], times) >= shortest_s - _ROUNDING_S:
             chosen.append(rows)
     return chosen
+
+
+def _longest_s(frames: Int[Array, "n"], times_s: Float[Array, "frames"]) -> float:
+    """For how long somebody is seen on end, at most."""
+    gap = (np.diff(times_s[frames]) > BLINK_S + _ROUNDING_S) & (np.diff(frames) > BLINK_FRAMES)
+    first, last = np.flatnonzero(np.append(True, gap)), np.flatnonzero(np.append(gap, True))
+    return float((times_s[frames[last]] - times_s[frames[first]]).max())
 
 
 def finished_tracks(journal: Journal, clip: Clip, final: Final, model: BodyModel, how: Finish) -> Iterator[Track]:

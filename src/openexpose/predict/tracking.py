@@ -53,10 +53,15 @@ LIMIT, OWN = 1.3, 0.1
 there."""
 DOUBTFUL = 0.4
 """How much more they count for a track that is not confirmed: of two for one body it is the false one."""
-CLEAR = 0.5
-"""Misplacement below which a sight teaches what somebody looks like and how they move."""
-YOUNG_S, ALIKE = 1.0, 0.45
-"""How long somebody new may turn out to be somebody lost, and discolouration below which they do."""
+UNDETECTED = 0.2
+"""How much more they count for a body that the detector, which looked, did not find."""
+CLEAR, ALIKE = 0.5, 0.45
+"""Misplacement below which a sight teaches what somebody looks like and how they move; discolouration below which it is
+certainly them."""
+GONE_PER_S = 0.25
+"""How much more discolouration counts each second, up to one, that somebody is out of sight: place tells ever less."""
+YOUNG_S = 1.0
+"""How long somebody new may turn out to be somebody else, if they look as alike as that."""
 COAST_S = 0.2
 """How long somebody is looked for where they are expected, though what is there is not them, before they are lost."""
 IN_PICTURE = 0.15
@@ -208,14 +213,17 @@ class Tracker:
         sights = _seen(people[rows], points_px[rows], pixels)
         detected, score = candidates.detected[rows], candidates.score[rows]
         moved, unlike = misplacement(self._tracks, sights, time_s), discolouration(self._tracks, sights)
-        cost = moved + unlike + DOUBTFUL * ~self._tracks.confirmed[:, None]
+        gone = np.clip(time_s - self._tracks.seen_s, 0.0, 1.0)[:, None]
+        cost = moved + (1.0 + GONE_PER_S * gone) * unlike + DOUBTFUL * ~self._tracks.confirmed[:, None]
+        cost = cost + UNDETECTED * (candidates.searched & ~detected)
         young = self._tracks.since_s > time_s - YOUNG_S
         cost[np.ix_(~self._tracks.following, ~(detected | (claims & young[:, None]).any(0)))] = np.inf
-        pairs = self._recognised(assign(cost - OWN * claims, LIMIT), cost, unlike, claims)
-        clear = moved[pairs[:, 0], pairs[:, 1]] < CLEAR
+        unsure = discolouration(replace(self._tracks, following=np.zeros(len(self._tracks), bool)), sights)
+        pairs = self._recognised(assign(cost - OWN * claims, LIMIT), cost, unsure, claims)
+        clear, alike = ((terms < most)[pairs[:, 0], pairs[:, 1]] for terms, most in ((moved, CLEAR), (unlike, ALIKE)))
         ids = np.zeros(len(candidates), int)
         ids[rows[pairs[:, 1]]] = self._tracks.id[pairs[:, 0]]
-        kept = self._carried_on(pairs, sights, clear, np.where(detected, score, np.nan), time_s)
+        kept = self._carried_on(pairs, sights, (clear, alike), np.where(detected, score, np.nan), time_s)
         coasting = (claims & np.isin(self._tracks.id, kept.id[kept.following])[:, None]).any(0)
         new = np.setdiff1d(np.flatnonzero(detected & ~coasting), pairs[:, 1])
         ids[rows[new]] = self._last_id + 1 + np.arange(len(new))
@@ -280,7 +288,7 @@ class Tracker:
         taken = set(pairs[:, 0].tolist())
         for pair in pairs:
             track, row = int(pair[0]), int(pair[1])
-            old = ~tracks.following & (tracks.seen_s < tracks.since_s[track])
+            old = (tracks.clear_s < tracks.since_s[track]) | (claims[:, row] & (tracks.since_s < tracks.since_s[track]))
             alike = unlike[:, row] < max(ALIKE, 0.5 * unlike[track, row])
             fit = np.where(old & alike & young[track], cost[:, row], np.inf)
             best = int(fit.argmin())
@@ -288,8 +296,8 @@ class Tracker:
                 taken.add(best)
                 pair[0] = best
                 self._rename(track, best)
-            elif not tracks.following[track]:
-                led = np.flatnonzero(claims[:, row] & young & (tracks.since_s > tracks.seen_s[track]))
+            else:
+                led = np.flatnonzero(claims[:, row] & young & (tracks.since_s > tracks.clear_s[track]))
                 for new in [int(new) for new in led if new not in taken][:1]:  # two of them were seen together
                     self._rename(new, track)
         return pairs[np.argsort(pairs[:, 0])]
@@ -298,14 +306,16 @@ class Tracker:
         """Remember that one track was the other."""
         self._renamed = np.concatenate([self._renamed, [[self._tracks.id[new], self._tracks.id[old]]]])
 
-    def _carried_on(self, pairs: Array, sights: Sights, clear: Array, score: Array, time_s: float) -> Tracks:
+    def _carried_on(
+        self, pairs: Array, sights: Sights, clear: tuple[Array, Array], score: Array, time_s: float
+    ) -> Tracks:
         """All tracks: those with a sight seen once more, the others coasting, then lost.
 
-        ``clear``: whether each pair fits well. ``score``: of each sight's detection; NaN: none.
+        ``clear``: whether place and colours of each pair fit well. ``score``: of each sight's detection; NaN: none.
         """
         tracks = self._tracks
         mine, theirs = pairs[:, 0], pairs[:, 1]
-        again = continued(tracks[mine], _chosen(sights, theirs), clear, time_s)
+        again = continued(tracks[mine], _chosen(sights, theirs), *clear, time_s)
         hit = np.isfinite(score[theirs])
         again = replace(
             again,

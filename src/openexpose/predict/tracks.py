@@ -78,6 +78,8 @@ class Tracks:
     """When first seen."""
     seen_s: Float[Array, "n"]
     """When last seen."""
+    clear_s: Float[Array, "n"]
+    """When last seen clearly: not behind others, where and as expected. What was taken for them since may be others."""
     found_s: Float[Array, "n"]
     """When a detection last agreed."""
     score: Float[Array, "n"]
@@ -123,6 +125,7 @@ def begun(
         confirmed=np.asarray(sure, bool),
         since_s=now,
         seen_s=now,
+        clear_s=now,
         found_s=now,
         score=np.asarray(score, float),
         points_px=np.asarray(sights.points_px, float),
@@ -140,10 +143,13 @@ def expected(tracks: Tracks, time_s: float) -> Float[Array, "n 144 2"]:
     return tracks.points_px + way[:, None]
 
 
-def continued(tracks: Tracks, sights: Sights, clear: Bool[Array, "n"], time_s: float) -> Tracks:
+def continued(
+    tracks: Tracks, sights: Sights, clear: Bool[Array, "n"], alike: Bool[Array, "n"], time_s: float
+) -> Tracks:
     """The tracks after their people were seen once more.
 
-    Only ``clear`` sights teach motion, depth and colours, and of them only those of people who are not behind others.
+    Only ``clear`` sights teach motion, depth and colours, and of them only those of people who are not behind others;
+    those that look ``alike``, too, are certainly these people.
     """
     step = np.maximum(time_s - tracks.seen_s, 1e-6)
     clear = clear & (sights.hidden.mean(1) < BEHIND)
@@ -156,6 +162,7 @@ def continued(tracks: Tracks, sights: Sights, clear: Bool[Array, "n"], time_s: f
         tracks,
         following=np.ones(len(tracks), bool),
         seen_s=np.full(len(tracks), float(time_s)),
+        clear_s=np.where(clear & alike, time_s, tracks.clear_s),
         points_px=np.asarray(sights.points_px, float),
         motion=tracks.motion + share * (speed - tracks.motion),
         depth_m=tracks.depth_m * np.exp((1.0 - np.exp(-step / DEPTH_S)) * deeper),
