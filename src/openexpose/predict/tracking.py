@@ -296,7 +296,7 @@ class Tracker:
                 taken.add(best)
                 pair[0] = best
                 self._rename(track, best)
-            else:
+            elif alike[track] or not tracks.following[track]:
                 led = np.flatnonzero(claims[:, row] & young & (tracks.since_s > tracks.clear_s[track]))
                 for new in [int(new) for new in led if new not in taken][:1]:  # two of them were seen together
                     self._rename(new, track)
