@@ -104,7 +104,8 @@ class Export:
             raise InputError(f"two clips or photos called '{twice}'", "each name once", "Export them one by one.")
         folders = {path.resolve().parent for recording in recordings for path in recording.paths}
         if "npz" in self.to and self.folder.resolve() in folders:
-            raise InputError(f"the files that came in in '{self.folder}'", "another folder for --to npz", "Choose one with --out.")
+            got = f"the folder '{self.folder}', from which the files came,"
+            raise InputError(got, "another folder for --to npz", "Choose one with --out.")
 
     def _export(self, recording: "Recording") -> int:
         """Write one clip or photo; returns the number of files."""
