@@ -20,6 +20,7 @@ from openexpose.nets.decode import Decoded, decode
 from openexpose.nets.merge import PinholeCamera, locate, mirror_rotation, view_rotation
 from openexpose.nets.whole import WholeBodyNet
 from openexpose.predict.bundle import Stopwatch, default_bundle
+from openexpose.predict.looks import Looker, look_at_parts
 from openexpose.predict.merge import FullCamera
 from openexpose.predict.parts import SPECS, PartParameters
 from openexpose.predict.pipeline import Predictor
@@ -104,7 +105,8 @@ def test_the_second_look_equals_the_runtime(net, tiny_bundle, pixels, picture, c
     body = decode(rest_vector(SPECS["body"])[None], SPECS["body"])
     estimate = PartParameters(*(getattr(body, f.name).numpy() for f in fields(body)))
     full = FullCamera(float(camera.focal_px), camera.principal_px[0].numpy())
-    expected = predictor._part(pixels, "face", region, estimate, full, Stopwatch())
+    sight = look_at_parts(Looker(predictor.parts["face"], pixels), region)
+    expected = predictor._answer("face", sight, estimate, full, Stopwatch())
     with torch.no_grad():
         answer = net.look_and_answer(picture, "face", crops, body, camera)
     assert answer.seen.presence > 0.9 and abs(answer.crops.side_px - crops.side_px) > 5.0

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+from threadpoolctl import threadpool_limits
 
 from openexpose.body.keypoints import KEYPOINT_NAMES, PARTS
 from openexpose.body.mesh import keypoints
@@ -114,8 +115,9 @@ def make_sequence(
             write_whole(part / "frames" / f"{number:06d}.jpg", jpeg)
             seen.append(row)
             yield number
-        stage, film = _film(job, body, assets)
-        _write_truth(part, job, stage, film, seen)
+        with threadpool_limits(1):
+            stage, film = _film(job, body, assets)
+            _write_truth(part, job, stage, film, seen)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
     finally:
@@ -168,9 +170,10 @@ def _frames(job: SequenceJob, body: Path | None, assets: Path | None, workers: i
 
 def _shot(job: SequenceJob, body: Path | None, assets: Path | None, number: int) -> tuple[bytes, Seen]:
     cv2.setNumThreads(1)
-    stage, film = _film(job, body, assets)
-    image, seen = shoot(stage, film, number, _noise_seed(job, number))
-    return encoded(image), seen
+    with threadpool_limits(1):  # sums in the same order, whatever the processes
+        stage, film = _film(job, body, assets)
+        image, seen = shoot(stage, film, number, _noise_seed(job, number))
+        return encoded(image), seen
 
 
 def _noise_seed(job: SequenceJob, number: int) -> int:

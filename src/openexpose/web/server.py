@@ -3,6 +3,7 @@
 Errors are JSON: ``{"error": "a sentence"}``.
 """
 
+import contextlib
 import hashlib
 import socket
 from collections.abc import Awaitable, Callable
@@ -65,10 +66,9 @@ def run(app: ASGIApp, listening: socket.socket, farewell: str) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # not raised where the shell has Ctrl-C ignored, as for `... &`
         uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        print(f"\n{farewell}", flush=True)
+    print(f"\n{farewell}", flush=True)
 
 
 def fixed(content: bytes, kind: str) -> Handler:
