@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,6 +81,15 @@ class Reviewer:
         shown = self.page.locator("#main[aria-busy=false] #name")
         sync_api.expect(shown).to_have_text(photo, timeout=8000)
         sync_api.expect(shown).to_be_visible()
+
+    def has_ahead(self, fit: int) -> None:
+        """Wait until the page has fetched a fit ahead: its numbers, photo, overlay and mesh."""
+        got = f"performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/fits/{fit}')).length"
+        until = time.monotonic() + 8
+        while self.page.evaluate(got) < 4:
+            assert time.monotonic() < until, f"fit {fit} is not fetched ahead"
+            self.page.wait_for_timeout(50)
+        self.page.wait_for_timeout(200)  # pictures are decoded
 
     def status(self, text: str) -> None:
         sync_api.expect(self.page.locator("#status")).to_contain_text(text)
@@ -250,7 +260,7 @@ def test_a_killed_server_loses_nothing(server, visit):
     anna.press("a")
     anna.status("Saved: accepted photo0.png")
     anna.shows("photo1.png")
-    anna.page.wait_for_timeout(500)  # the next one is there
+    anna.has_ahead(3)
     server.kill()
     anna.press("r")
     anna.alert("Not saved yet")
@@ -269,7 +279,7 @@ def test_a_killed_server_loses_nothing(server, visit):
 def test_verdicts_that_wait_outlive_the_tab(server, visit, chromium):
     context = chromium.new_context()
     anna = visit(context=context)
-    anna.page.wait_for_timeout(500)
+    anna.has_ahead(2)
     server.kill()
     anna.press("a")
     anna.alert("Not saved yet")
