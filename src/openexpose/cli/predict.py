@@ -6,26 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from openexpose.cli.export import Format
+
 Output = Literal["json", "npz", "overlay", "glb", "html"]
 """Files of a photo."""
-Saved = Literal[
-    "json",
-    "npz",
-    "overlay",
-    "glb",
-    "html",
-    "expose",
-    "amass",
-    "usd",
-    "bvh",
-    "bvh-mixamo",
-    "obj",
-    "ply",
-    "joints-json",
-    "joints-csv",
-    "openpose",
-    "mediapipe",
-]
+Saved = Literal[Output, Format]
 """... of photos and videos, with the formats of other tools."""
 
 
