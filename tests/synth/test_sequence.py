@@ -113,13 +113,16 @@ def test_somebody_is_hidden_somebody_leaves_and_all_come_back(read: Sequence) ->
 
 
 @slow
-def test_the_same_job_gives_the_same_bytes_also_from_two_processes(folder: Path, tmp_path: Path) -> None:
+def test_the_same_job_gives_the_same_sequence_also_from_two_processes(folder: Path, tmp_path: Path) -> None:
     assert len(list(make_sequence(JOB, tmp_path, workers=2))) == 80
     for name in ("truth.json", "frames/000000.jpg", "frames/000079.jpg"):
         assert (tmp_path / JOB.name / name).read_bytes() == (folder / name).read_bytes()
     one, two = (np.load(place / "person_2.npz") for place in (folder, tmp_path / JOB.name))
-    for name in one.files:
-        np.testing.assert_array_equal(one[name], two[name])
+    for name in one.files:  # sums of floats may differ in their last bit: it depends on where arrays lie in memory
+        if one[name].dtype.kind == "f":
+            np.testing.assert_allclose(one[name], two[name], rtol=1e-6, atol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
 
 
 @slow
